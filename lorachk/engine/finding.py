@@ -1,0 +1,84 @@
+"""What a judgement is made of: findings, and the rules that passed, were skipped, ignored or broke."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+
+class Severity(IntEnum):
+    """A promise: *error* crashes or silently trains or saves the wrong thing; *warning* wastes time, memory or quality."""
+
+    info = 1
+    warning = 2
+    error = 3
+
+
+@dataclass(frozen=True)
+class Place:
+    """A location of a finding. `note` is what was seen at this place."""
+
+    path: str | None = None
+    line: int | None = None
+    column: int | None = None
+    pointer: str | None = None
+    record: int | None = None
+    turn: int | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong. A dataset rule gives one finding with `count` and `share`, not one per record."""
+
+    rule: str
+    name: str
+    severity: Severity
+    message: str
+    fix: str  # what to do, from the page's section "Fix" (Markdown)
+    places: tuple[Place, ...] = ()  # the first ones; `count` may be larger
+    count: int = 1
+    total: int | None = None  # rows that were looked at, for rules with `of`
+    of: str | None = None  # the table those rows are in: record, turn, image
+
+    @property
+    def share(self) -> float | None:
+        """count / total."""
+        return self.count / self.total if self.total else None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A rule that could not be judged, or was ignored on purpose; `reason` says why."""
+
+    rule: str
+    name: str
+    reason: str
+
+
+@dataclass
+class Report:
+    """Everything one command found out."""
+
+    command: str
+    findings: list[Finding] = field(default_factory=list)  # worst first, then by code
+    passed: list[str] = field(default_factory=list)  # codes
+    skipped: list[Skipped] = field(default_factory=list)
+    ignored: list[Skipped] = field(
+        default_factory=list
+    )  # deselected by --ignore or lorachk.toml, with the user's reason
+    broken: list[Skipped] = field(default_factory=list)  # the rule itself failed; reason is the error
+    internal_errors: list[str] = field(default_factory=list)  # collectors that crashed
+    facts: dict[str, int] = field(default_factory=dict)  # rows per collected table
+    names: dict[str, str] = field(default_factory=dict)  # code -> name of every selected rule
+    notes: list[str] = field(default_factory=list)  # facts that are only partly known
+    tables: dict[str, list[dict[str, Any]]] = field(
+        default_factory=dict
+    )  # rows a renderer may show: fit, gpu, rehearsal ...
+    seconds: float = 0.0
+    exit_code: int = 0
+
+    def worst(self) -> Severity | None:
+        """Highest severity found."""
+        return max((f.severity for f in self.findings), default=None)

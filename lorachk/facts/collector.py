@@ -1,0 +1,87 @@
+"""What a collector is: a function that looks at one thing and adds rows to its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, NamedTuple, Protocol
+
+from lorachk.run import Run, Setting, Source
+
+Row = Mapping[str, Any]
+
+
+class Sink(Protocol):
+    """Where rows go. The engine's store is one; tests use a plain dictionary."""
+
+    def add(self, table: str, rows: Iterable[Row]) -> None:
+        """Append rows; keys are column names, missing columns are NULL. Unknown columns are an error."""
+
+    def unknown(self, fact: str, reason: str, count: int | None = None) -> None:
+        """State that a table ("gpu") or a column ("image.exists") could not be collected, and why.
+
+        Rules that need it are then skipped with this reason instead of passed.
+        """
+
+
+class NotCollected(Exception):
+    """Raised by a collector that cannot look at all; its tables become unknown with this reason."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How thorough to look; what is run stands in `Run`."""
+
+    deep: bool = False  # decode every image instead of a sample
+    workers: int | None = None  # processes for images; None: one per CPU
+    trust_remote_code: bool = False
+    rehearsal_steps: int = 3
+    rehearsal_ranks: int = 2
+    rehearsal_timeout: float = 600.0  # seconds
+    real_weights: bool = False  # smoke-train the user's own weights on the GPU instead of a miniature
+    trace: bool = True  # trace activations on fake tensors (needs torch); else closed formulas
+    progress: Callable[[str], None] | None = None  # one line of what is going on, for people
+
+
+@dataclass
+class Context:
+    """What collectors see: the run, the files it was resolved from, and each other's by-products."""
+
+    run: Run
+    sink: Sink
+    settings: list[Setting] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+    options: Options = field(default_factory=Options)
+    shared: dict[str, Any] = field(default_factory=dict)  # built once, used by later collectors (e.g. the meta model)
+
+    def say(self, text: str) -> None:
+        """Tell the person who waits what is going on."""
+        if self.options.progress:
+            self.options.progress(text)
+
+
+class Collector(NamedTuple):
+    """A collector's entry in the registry; `function` is imported only when one of its tables is needed."""
+
+    tables: tuple[str, ...]
+    function: str  # "module:function"
+    after: tuple[str, ...] = ()  # tables that must be collected first
+
+    def run(self, context: Context) -> None:
+        """Import and call the collector."""
+        module, name = self.function.split(":")
+        getattr(import_module(module), name)(context)
+
+
+# In the order in which they run: cheap first, the rehearsal last.
+COLLECTORS: tuple[Collector, ...] = (
+    Collector(("run", "setting", "source"), "lorachk.facts.settings:collect"),
+    Collector(("package",), "lorachk.facts.packages:collect"),
+    Collector(("host",), "lorachk.facts.machine:collect_host"),
+    Collector(("gpu",), "lorachk.facts.machine:collect_gpus"),
+    Collector(("dataset", "record", "turn", "image", "encoding"), "lorachk.facts.dataset:collect"),
+    Collector(("module", "target", "parameter"), "lorachk.facts.model:collect"),
+    Collector(("memory", "fit"), "lorachk.facts.memory:collect", after=("parameter", "gpu")),
+    Collector(("rehearsal", "step", "gradient", "update", "saved", "hazard"), "lorachk.facts.rehearsal:collect"),
+)

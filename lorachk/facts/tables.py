@@ -1,0 +1,369 @@
+"""Every fact table, declared once: name, what a row is, columns with types, units and meaning.
+
+This is the contract between collectors (which write rows), rules (which query them) and people (`lorachk sql`). A rule
+page is prepared against this schema when it is loaded. Facts hold lengths, counts and hashes rather than dataset text.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from types import UnionType
+from typing import NamedTuple, Union, get_args, get_origin
+
+LOCATION = "STRUCT(path VARCHAR, line INTEGER, col INTEGER, pointer VARCHAR)"
+
+
+class Column(NamedTuple):
+    """A column: DuckDB type and meaning, with the unit where there is one."""
+
+    name: str
+    type: str
+    doc: str
+
+
+class Table(NamedTuple):
+    """A fact table; `row` says what one row is."""
+
+    name: str
+    row: str
+    columns: tuple[Column, ...]
+
+    @property
+    def ddl(self) -> str:
+        """CREATE TABLE statement."""
+        return f'CREATE TABLE "{self.name}" ({", ".join(f"{_quoted(c.name)} {c.type}" for c in self.columns)})'
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+def _table(name: str, row: str, /, **columns: tuple[str, str] | str) -> Table:
+    made = []
+    for column, spec in columns.items():
+        kind, doc = spec if isinstance(spec, tuple) else (spec, "")
+        made.append(Column(column, kind, doc))
+    return Table(name, row, tuple(made))
+
+
+_TEXT, _INT, _BIG, _REAL, _FLAG, _LIST = "VARCHAR", "INTEGER", "BIGINT", "DOUBLE", "BOOLEAN", "VARCHAR[]"
+
+_PATH = (_TEXT, "dataset file, as the user named it")
+_RECORD = (_BIG, "index of the record in its file, from 0")
+_TURN = (_INT, "position in the conversation, from 0")
+_LINE = (_BIG, "line in the file, from 1")
+_POINTER = (_TEXT, "RFC 6901 pointer in the file; for JSONL inside the line's object")
+
+_DECLARED = (
+    _table(
+        "dataset",
+        "one dataset file",
+        path=_PATH,
+        split=(_TEXT, "train or eval"),
+        container=(_TEXT, "array, lines, object, empty; NULL when nothing could be read"),
+        bytes=(_BIG, "size on disk"),
+        encoding=(_TEXT, "utf-8, utf-8-sig, utf-16 ..."),
+        records=(_BIG, "records read"),
+        expected=(_TEXT, "container the trainer reads: array or lines; NULL when no trainer is known or both do"),
+        problem=(_TEXT, "what is wrong with the file; NULL when it parses"),
+        line=_LINE,
+        col=(_INT, "column of the problem, from 1"),
+        context=(_TEXT, "up to 80 characters around the problem"),
+    ),
+    _table(
+        "source",
+        "one configuration file that was read",
+        path=(_TEXT, "as the user named it"),
+        kind=(_TEXT, "deepspeed, toml, launch, peft, model"),
+        bytes=(_BIG, "size on disk"),
+        encoding=(_TEXT, "utf-8, utf-8-sig, utf-16 ..."),
+        problem=(_TEXT, "what is wrong with the file; NULL when it parses"),
+        line=_LINE,
+        col=(_INT, "column of the problem, from 1"),
+    ),
+    _table(
+        "record",
+        "one dataset record",
+        path=_PATH,
+        record=_RECORD,
+        line=_LINE,
+        pointer=_POINTER,
+        split=(_TEXT, "train or eval"),
+        dialect=(_TEXT, "minicpmv, minicpmv-multi, llava, messages, unknown"),
+        image_field=(_TEXT, "JSON type of the image field: absent, null, string, list, object, other"),
+        image_count=(_INT, "images the record names"),
+        placeholder_count=(_INT, "image placeholders in all turns (in its dialect's spelling)"),
+        turn_count=(_INT, "turns; NULL when there is no conversation list"),
+        verdict=(
+            _TEXT,
+            "what the trainer would do: kept, changed, replaced, dropped, crash; NULL when no trainer is known",
+        ),
+        reason=(_TEXT, "why, in one short clause; NULL when kept"),
+        digest=(_TEXT, "hash of the record's content"),
+    ),
+    _table(
+        "turn",
+        "one conversation turn",
+        path=_PATH,
+        record=_RECORD,
+        turn=_TURN,
+        line=_LINE,
+        pointer=_POINTER,
+        role=(_TEXT, "role as written"),
+        speaker=(_TEXT, "user, assistant, system, tool; NULL for a role no dialect knows"),
+        content_type=(_TEXT, "JSON type of the content: string, parts, null, absent, other"),
+        characters=(_BIG, "length of the text"),
+        bytes=(_BIG, "UTF-8 bytes of the text: an upper bound of its tokens for byte-level tokenizers"),
+        placeholders=(_INT, "plain image placeholders (<image>, or image parts)"),
+        keys=(_LIST, "indexed placeholders in order (<image_00>)"),
+        literals=(_LIST, "special tokens of the family written as plain text, other than its placeholder"),
+    ),
+    _table(
+        "image",
+        "one image reference",
+        path=_PATH,
+        record=_RECORD,
+        position=(_INT, "position among the record's images, from 0"),
+        key=(_TEXT, "key in a MiniCPM-V image dict"),
+        line=_LINE,
+        pointer=_POINTER,
+        reference=(_TEXT, "the reference as written, shortened for data URIs"),
+        resolved=(_TEXT, "file it resolves to"),
+        kind=(_TEXT, "file, url, data"),
+        exists=(_FLAG, "the file is there; NULL when it was not looked for"),
+        near_miss=(_TEXT, "a file that is there and was probably meant"),
+        bytes=(_BIG, "size on disk"),
+        format=(_TEXT, "real format from the content: JPEG, PNG ..."),
+        mode=(_TEXT, "Pillow mode: RGB, RGBA, L, P, CMYK ..."),
+        width=(_INT, "pixels"),
+        height=(_INT, "pixels"),
+        orientation=(_INT, "EXIF orientation; NULL or 1 is upright"),
+        decodes=(_FLAG, "all pixels could be decoded; NULL when not tried"),
+        problem=(_TEXT, "why it cannot be used"),
+        pieces=(_INT, "pieces the family cuts it into (source and slices)"),
+        tokens=(_INT, "tokens its block takes in the sequence, markers included"),
+    ),
+    _table(
+        "encoding",
+        "one record at the run's token limit",
+        path=_PATH,
+        record=_RECORD,
+        line=_LINE,
+        max_length=(_INT, "token limit"),
+        image_tokens=(_BIG, "tokens of all image blocks, exact; NULL when an image could not be read"),
+        text_tokens_min=(_BIG, "lower bound of the text's tokens"),
+        text_tokens_max=(_BIG, "upper bound of the text's tokens"),
+        cut=(_FLAG, "the record is longer than the limit; NULL when only the tokenizer could tell"),
+        image_cut=(_FLAG, "an image block is cut, or cannot fit at all; NULL when only the tokenizer could tell"),
+    ),
+    _table(
+        "setting",
+        "one leaf of a file or option the run is launched with",
+        kind=(_TEXT, "deepspeed, launch, env, peft, toml, option, model"),
+        pointer=(_TEXT, "RFC 6901 pointer; /learning_rate for the flag --learning_rate"),
+        name=(_TEXT, "last part of the pointer"),
+        value=(_TEXT, "value as text"),
+        type=(_TEXT, "JSON type: string, integer, number, boolean, null, array, object"),
+        at=(LOCATION, "where it stands"),
+    ),
+    _table(
+        "package",
+        "one distribution",
+        name=(_TEXT, "normalised name"),
+        version=(_TEXT, "PEP 440 version"),
+        origin=(_TEXT, "installed, or environment ([environment] in lorachk.toml)"),
+        at=(LOCATION, "where the version was stated, when not installed"),
+    ),
+    _table(
+        "host",
+        "this machine (one row)",
+        cpu_count=(_INT, "CPUs this process may use"),
+        memory_total=(_BIG, "bytes, the cgroup limit when lower"),
+        memory_available=(_BIG, "bytes"),
+        shm_available=(_BIG, "bytes free in /dev/shm"),
+        disk_available=(_BIG, "bytes free where output_dir would be"),
+        driver=(_TEXT, "NVIDIA driver version; NULL without driver"),
+    ),
+    _table(
+        "gpu",
+        "one GPU the run is judged for",
+        index=(_INT, "NVML index, or position"),
+        name=(_TEXT, "as NVML or --gpu says"),
+        memory_total=(_BIG, "bytes"),
+        memory_free=(_BIG, "bytes; NULL for a GPU that is not here"),
+        compute_capability=(_REAL, "major.minor, e.g. 8.9; NULL when unknown"),
+        origin=(_TEXT, "nvml, or option for --gpu/--gpu-memory"),
+    ),
+    _table(
+        "module",
+        "one module of the model after PEFT",
+        name=(_TEXT, "dotted name in the base model"),
+        type=(_TEXT, "class name"),
+        component=(_TEXT, "vision, resampler, llm, embedding, head, audio, other"),
+        leaf=(_FLAG, "has no children in the base model"),
+        linear=(_FLAG, "a Linear/Conv1D/Embedding/Conv that LoRA could wrap"),
+        adapted=(_FLAG, "carries a LoRA adapter"),
+        saved_whole=(_FLAG, "wrapped by modules_to_save"),
+    ),
+    _table(
+        "target",
+        "one entry of target_modules or modules_to_save",
+        kind=(_TEXT, "target_modules or modules_to_save"),
+        entry=(_TEXT, "as written"),
+        matched=(_INT, "modules it matches in this model"),
+        near_miss=(_TEXT, "names of this model that were probably meant"),
+        at=(LOCATION, "where it stands"),
+    ),
+    _table(
+        "parameter",
+        "one parameter of the model after PEFT",
+        name=(_TEXT, "dotted name"),
+        component=(_TEXT, "vision, resampler, llm, embedding, head, audio, other"),
+        shape=("BIGINT[]", "shape"),
+        numel=(_BIG, "elements"),
+        dtype=(_TEXT, "bfloat16, float32, uint8 ..."),
+        bytes=(_BIG, "numel times element size"),
+        requires_grad=(_FLAG, "trained"),
+        adapter=(_FLAG, "belongs to the adapter (LoRA A, B, magnitude ...)"),
+        saved=(_FLAG, "PEFT writes it into the adapter file"),
+        tied_to=(_TEXT, "first parameter that shares its storage"),
+    ),
+    _table(
+        "memory",
+        "one component of a memory estimate, per GPU",
+        zero_stage=(_INT, "ZeRO stage"),
+        offload_optimizer=(_TEXT, "none, cpu, nvme"),
+        offload_param=(_TEXT, "none, cpu, nvme"),
+        component=(_TEXT, "weights, adapter, gradients, optimizer, buffers, activations, allocator, context"),
+        detail=(_TEXT, "what it is"),
+        bytes=(_BIG, "bytes on each GPU at the peak"),
+        host_bytes=(_BIG, "bytes of host memory per rank"),
+        method=(_TEXT, "exact (from the parameter table), trace, formula, constant"),
+    ),
+    _table(
+        "fit",
+        "one ZeRO stage against the GPU",
+        zero_stage=(_INT, "ZeRO stage"),
+        offload_optimizer=(_TEXT, "none, cpu, nvme"),
+        offload_param=(_TEXT, "none, cpu, nvme"),
+        configured=(_FLAG, "this is the run's own setting"),
+        gpu=(_TEXT, "GPU judged for; NULL when none is known"),
+        peak_allocated=(_BIG, "bytes, torch.cuda.max_memory_allocated"),
+        needed=(_BIG, "bytes of the smallest GPU that runs it: context, communication and fragmentation included"),
+        available=(_BIG, "bytes of the GPU: free when it is here, else total"),
+        fits=(_FLAG, "needed <= available; NULL when no GPU is known"),
+        host_needed=(_BIG, "bytes of host memory, all local ranks"),
+        moment=(_TEXT, "moment of the step at which the peak happens"),
+        sequence=(_INT, "tokens per record the activations were traced with"),
+        micro_batch=(_INT, "records per GPU"),
+    ),
+    _table(
+        "rehearsal",
+        "the rehearsed run (one row)",
+        model=(_TEXT, "miniature or weights"),
+        architecture=(_TEXT, "class that was trained"),
+        parameters=(_BIG, "parameters of the miniature"),
+        trainable=(_BIG, "of which trained"),
+        world_size=(_INT, "ranks"),
+        zero_stage=(_INT, "ZeRO stage that ran"),
+        device=(_TEXT, "cpu or cuda"),
+        steps=(_INT, "steps that were completed"),
+        seconds=(_REAL, "wall time, start-up included"),
+        outcome=(_TEXT, "ok, error, timeout, killed"),
+        error_type=(_TEXT, "exception class"),
+        error=(_TEXT, "exception text, one line"),
+        phase=(_TEXT, "build, forward, backward, optimizer, save, reload"),
+        no_gradient=(_FLAG, "backward found no tensor that requires grad"),
+        versions=(_TEXT, "torch, transformers, peft, deepspeed that ran"),
+    ),
+    _table(
+        "step",
+        "one rehearsed step of one rank",
+        rank=(_INT, "rank"),
+        step=(_INT, "from 1"),
+        loss=(_REAL, "NaN and infinity are kept"),
+        grad_norm=(_REAL, "before clipping; NULL when the engine does not tell"),
+        supervised=(_INT, "labels that are not -100"),
+        tokens=(_INT, "tokens in the batch"),
+        seconds=(_REAL, "wall time"),
+        peak_bytes=(_BIG, "device memory peak; NULL on CPU"),
+    ),
+    _table(
+        "gradient",
+        "one trainable parameter after the first backward",
+        name=(_TEXT, "dotted name"),
+        component=(_TEXT, "vision, resampler, llm, embedding, head, audio, other"),
+        adapter=(_FLAG, "belongs to the adapter"),
+        status=(_TEXT, "none, zero, finite, nonfinite"),
+        norm=(_REAL, "L2 norm"),
+    ),
+    _table(
+        "update",
+        "one parameter over the whole rehearsal",
+        name=(_TEXT, "dotted name"),
+        component=(_TEXT, "vision, resampler, llm, embedding, head, audio, other"),
+        requires_grad=(_FLAG, "trainable"),
+        adapter=(_FLAG, "belongs to the adapter"),
+        changed=(_FLAG, "its values differ after the last step"),
+        largest=(_REAL, "largest absolute change"),
+    ),
+    _table(
+        "saved",
+        "one tensor of the adapter that was saved, or should have been",
+        name=(_TEXT, "name in the adapter file"),
+        file=(_TEXT, "file name; NULL when it is missing"),
+        numel=(_BIG, "elements in the file"),
+        expected_numel=(_BIG, "elements in the model"),
+        equal=(_FLAG, "value equals the trained one after reload"),
+    ),
+    _table(
+        "hazard",
+        "one dangerous operation seen while the model ran",
+        kind=(_TEXT, "inplace-on-leaf, inplace-on-view-of-leaf"),
+        operator=(_TEXT, "scatter_, __setitem__, add_ ..."),
+        tensor=(_TEXT, "what was written to"),
+        module=(_TEXT, "module that ran"),
+        file=(_TEXT, "source file"),
+        line=(_INT, "source line"),
+        count=(_INT, "times it happened"),
+    ),
+    _table(
+        "unknown",
+        "one fact that could not be collected, and why",
+        fact=(_TEXT, "table, or table.column"),
+        reason=(_TEXT, "why"),
+        count=(_BIG, "rows concerned; NULL for all"),
+    ),
+)
+
+_SCALARS = {str: _TEXT, int: _BIG, float: _REAL, bool: _FLAG}
+
+
+def _duck(annotation: object) -> str | None:
+    """DuckDB type of a Run field; None for fields that are not columns (dictionaries)."""
+    if get_origin(annotation) in (Union, UnionType):
+        annotation = next(a for a in get_args(annotation) if a is not type(None))
+    if get_origin(annotation) is list:
+        return _LIST
+    return _SCALARS.get(annotation) if isinstance(annotation, type) else None
+
+
+def _run_table() -> Table:
+    from lorachk.run import Run
+
+    columns = []
+    for name, field in Run.model_fields.items():
+        if (kind := _duck(field.annotation)) is None:
+            continue
+        columns += [
+            Column(name, kind, field.description or ""),
+            Column(f"{name}_at", LOCATION, f"where {name} was read; NULL for a default"),
+        ]
+    return Table("run", "the run (one row)", tuple(columns))
+
+
+@cache
+def tables() -> dict[str, Table]:
+    """All tables by name."""
+    declared = {t.name: t for t in _DECLARED}
+    return {"run": _run_table(), **declared}

@@ -1,0 +1,1 @@
+"""Model families: component names, placeholders, visual-token arithmetic."""

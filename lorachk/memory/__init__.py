@@ -1,0 +1,1 @@
+"""The VRAM model: states, activations, buffers, allocator, plan."""

@@ -1,0 +1,1 @@
+"""The rehearsal: miniature models, real training steps, the saved adapter."""

@@ -1,0 +1,139 @@
+"""Run: what the user is about to launch, resolved from their files, every value with its origin.
+
+`Run` is the bottom of the house: it knows nothing of files or libraries. `launchers/` fill it, `facts/` read it, and
+the one-row table `run` is made from it field by field (see `facts/tables.py`). A field is None when it is unknown;
+a rule that needs it is then skipped, never passed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Location(NamedTuple):
+    """A place in a file that a person can open; lines and columns count from 1, pointers are RFC 6901."""
+
+    path: str
+    line: int | None = None
+    col: int | None = None
+    pointer: str | None = None
+
+
+class Setting(NamedTuple):
+    """One leaf of a file (or option) that the run is launched with."""
+
+    kind: str  # deepspeed, launch, env, peft, toml, option, model
+    pointer: str  # RFC 6901 inside the file; "/learning_rate" for the flag --learning_rate
+    value: Any  # JSON value
+    at: Location
+
+
+class Source(NamedTuple):
+    """One file that was read, and what was wrong with it."""
+
+    path: str
+    kind: str
+    bytes: int | None = None
+    encoding: str | None = None
+    problem: str | None = None
+    line: int | None = None
+    col: int | None = None
+
+
+def _fact(description: str) -> Any:
+    return Field(default=None, description=description)
+
+
+class Run(BaseModel):
+    """The resolved run. Names are those of the libraries; bytes are bytes, lengths are tokens."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    # what is trained, by whom
+    trainer: str | None = _fact(
+        "trainer that reads these files: minicpmv vlm-r1 llava qwen-vl llamafactory ms-swift axolotl trl hf"
+    )
+    launch: str | None = _fact("launch file")
+    model: str | None = _fact("folder with config.json, or hub name")
+    model_found: bool | None = _fact("whether a config.json could be read for the model")
+    family: str | None = _fact(
+        "model family: minicpmv2 minicpmv25 minicpmv26 minicpmv46 qwen2_vl qwen2_5_vl llava text ..."
+    )
+    model_type: str | None = _fact("config.json model_type")
+    architecture: str | None = _fact("first entry of config.json architectures")
+    checkpoint_dtype: str | None = _fact("dtype the checkpoint is stored in (config.json dtype/torch_dtype)")
+    tie_word_embeddings: bool | None = _fact("whether input embedding and LM head share one tensor")
+    hidden_size: int | None = _fact("hidden size of the language model")
+    vocab_size: int | None = _fact("rows of the embedding")
+    llm_type: str | None = _fact("MiniCPM-V finetune.py --llm_type")
+    # data
+    data: list[str] = Field(default_factory=list, description="training files")
+    eval_data: list[str] = Field(default_factory=list, description="evaluation files")
+    image_root: str | None = _fact("folder image paths are joined to; None: as the trainer resolves them")
+    max_length: int | None = _fact("token limit per record")
+    max_slice_nums: int | None = _fact("MiniCPM-V: largest number of image slices")
+    # adapter
+    use_lora: bool | None = _fact("a LoRA adapter is trained")
+    tune_llm: bool | None = _fact("the trainer also unfreezes the language model")
+    tune_vision: bool | None = _fact("the trainer also trains the vision tower")
+    lora_r: int | None = _fact("LoRA rank")
+    lora_alpha: float | None = _fact("LoRA alpha")
+    lora_dropout: float | None = _fact("LoRA dropout probability")
+    lora_bias: str | None = _fact("LoraConfig bias")
+    target_modules: list[str] | None = _fact("LoRA target modules; one element and target_regex for a string")
+    target_regex: bool | None = _fact("target_modules is one string, matched with re.fullmatch")
+    modules_to_save: list[str] | None = _fact("modules trained and saved in full beside the adapter")
+    # precision and quantization
+    fp16: bool | None = _fact("fp16 mixed precision of the trainer")
+    bf16: bool | None = _fact("bf16 mixed precision of the trainer")
+    tf32: bool | None = _fact("TF32 matrix multiplication")
+    load_in_4bit: bool | None = _fact("bitsandbytes 4-bit base")
+    load_in_8bit: bool | None = _fact("bitsandbytes 8-bit base")
+    bnb_4bit_quant_storage: str | None = _fact("dtype that packs 4-bit weights")
+    quant_method: str | None = _fact("quantization of the checkpoint itself: gptq awq bitsandbytes ...")
+    # batch and schedule
+    per_device_train_batch_size: int | None = _fact("micro batch size per GPU")
+    gradient_accumulation_steps: int | None = _fact("micro batches per optimizer step")
+    learning_rate: float | None = _fact("peak learning rate")
+    lr_scheduler_type: str | None = _fact("learning-rate schedule")
+    max_steps: int | None = _fact("optimizer steps; -1 or None: by epochs")
+    num_train_epochs: float | None = _fact("epochs")
+    optim: str | None = _fact("TrainingArguments optim")
+    # gradient checkpointing
+    gradient_checkpointing: bool | None = _fact("activations are recomputed in backward")
+    use_reentrant: bool | None = _fact("torch.utils.checkpoint variant")
+    input_require_grads: bool | None = _fact("the trainer calls enable_input_require_grads()")
+    # DeepSpeed
+    deepspeed: str | None = _fact("DeepSpeed config file")
+    zero_stage: int | None = _fact("ZeRO stage; 0 without DeepSpeed")
+    offload_optimizer: str | None = _fact("none, cpu or nvme")
+    offload_param: str | None = _fact("none, cpu or nvme")
+    ds_train_batch_size: int | None = _fact("train_batch_size of the DeepSpeed file, when a number")
+    ds_micro_batch_size: int | None = _fact("train_micro_batch_size_per_gpu of the DeepSpeed file, when a number")
+    ds_gradient_accumulation_steps: int | None = _fact(
+        "gradient_accumulation_steps of the DeepSpeed file, when a number"
+    )
+    ds_fp16: str | None = _fact("fp16.enabled of the DeepSpeed file: true, false, auto")
+    ds_bf16: str | None = _fact("bf16.enabled of the DeepSpeed file: true, false, auto")
+    reduce_bucket_size: int | None = _fact("elements of the gradient bucket, auto resolved as transformers does")
+    # machine
+    num_gpus: int | None = _fact("local ranks")
+    num_nodes: int | None = _fact("machines")
+    world_size: int | None = _fact("ranks in total")
+    device_map: str | None = _fact("from_pretrained device_map")
+    gpu: str | None = _fact("name of the GPU to judge for, when not this machine's")
+    gpu_memory: int | None = _fact("bytes per GPU to judge for, when not this machine's")
+    output_dir: str | None = _fact("where checkpoints go")
+    frozen_parameters: bool | None = _fact("some parameters of the base model do not require grad (LoRA, freeze flags)")
+    environment: dict[str, str] = Field(default_factory=dict, description="versions the run will use, by distribution")
+    # whole inputs for those who build real objects from them; not columns of the table `run`
+    lora_config: dict[str, Any] = Field(default_factory=dict, description="LoraConfig keyword arguments")
+    deepspeed_config: dict[str, Any] = Field(default_factory=dict, description="the DeepSpeed file as parsed")
+    training_args: dict[str, Any] = Field(default_factory=dict, description="TrainingArguments by name")
+    origins: dict[str, Location] = Field(default_factory=dict, description="field name to where its value was read")
+
+    def at(self, field: str) -> Location | None:
+        """Where the value of `field` was read; None for a library default or a derived value."""
+        return self.origins.get(field)
