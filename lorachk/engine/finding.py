@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Severity(IntEnum):
-    """A promise: *error* crashes or silently trains or saves the wrong thing; *warning* wastes time, memory or quality."""
+    """A promise: *error* crashes or silently trains the wrong thing; *warning* wastes time, memory or quality."""
 
     info = 1
     warning = 2

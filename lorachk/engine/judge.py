@@ -1,0 +1,136 @@
+"""Judging: each rule's query is run on the facts; a row is a finding; what could not be known is skipped, with the reason."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from lorachk.engine.finding import Finding, Place, Report, Skipped
+from lorachk.engine.page import Page, place_columns
+from lorachk.engine.select import Selection
+from lorachk.engine.store import RuleTimeout, Store
+
+_SHOWN = 10  # places kept per finding; the count says how many there are
+
+
+def judge(store: Store, pages: Sequence[Page], selection: Selection, report: Report) -> None:
+    """Run `pages` on `store` (which is locked here) and write the outcome of each into `report`."""
+    store.lock()
+    unknown = {row["fact"]: row for row in store.rows("unknown")}
+    for page in pages:
+        report.names[page.code] = page.name
+        if not selection.selects(page):
+            continue
+        if (why := selection.ignores(page)) is not None:
+            report.ignored.append(Skipped(page.code, page.name, why))
+        elif (why := _missing(store, page, unknown)) is not None:
+            report.skipped.append(Skipped(page.code, page.name, why))
+        else:
+            _judge_one(store, page, unknown, report)
+    report.findings.sort(key=lambda f: (-f.severity, f.rule))
+
+
+def _missing(store: Store, page: Page, unknown: dict[str, dict[str, Any]]) -> str | None:
+    """Why `page` cannot be judged at all, or None."""
+    for table in sorted(page.reads):
+        if table not in store.collected:
+            return unknown[table]["reason"] if table in unknown else f"{table} was not looked at"
+    for column in page.head.needs:
+        table, _, name = column.partition(".")
+        total, known = store.query(f'SELECT count(*), count("{name}") FROM "{table}"').rows[0]  # noqa: S608
+        if total and not known:
+            return unknown[column]["reason"] if column in unknown else f"{_words(column)} is not known"
+    return None
+
+
+def _words(column: str) -> str:
+    table, _, name = column.partition(".")
+    return name.replace("_", " ") if table == "run" else f"{table} {name.replace('_', ' ')}"
+
+
+def _judge_one(store: Store, page: Page, unknown: dict[str, dict[str, Any]], report: Report) -> None:
+    try:
+        found = _grouped(store, page) if page.head.of else _each(store, page)
+    except RuleTimeout as error:
+        report.broken.append(Skipped(page.code, page.name, str(error)))
+        return
+    except Exception as error:  # DuckDB's own errors: a bad cast, no memory; the rule is broken, not the run
+        report.broken.append(Skipped(page.code, page.name, str(error).splitlines()[0]))
+        return
+    if found:
+        report.findings += found
+        return
+    partly = next((unknown[c] for c in page.head.needs if c in unknown), None)
+    if partly:
+        report.skipped.append(Skipped(page.code, page.name, partly["reason"]))
+    else:
+        report.passed.append(page.code)
+
+
+def _each(store: Store, page: Page) -> list[Finding]:
+    """Every row is a finding."""
+    return [
+        Finding(page.code, page.name, page.severity, str(row["message"]), page.fix, _places(row))
+        for row in store.query(page.sql).dicts()
+    ]
+
+
+def _grouped(store: Store, page: Page) -> list[Finding]:
+    """All rows are one finding with count, share and the first places."""
+    of = page.head.of
+    assert of and page.head.message
+    columns = [str(r[0]) for r in store.query(f"DESCRIBE {page.sql}").rows]
+    order = [c for c in ("path", "record", "turn") if c in columns]
+    # A record can offend in several turns; it still is one record.
+    counted = (
+        "count(DISTINCT (path, record)) OVER ()"
+        if of == "record" and {"path", "record"} <= set(columns)
+        else ("count(*) OVER ()")
+    )
+    sql = f"SELECT *, {counted} AS lorachk_count FROM ({page.sql}\n) "  # noqa: S608
+    if order:
+        sql += f"ORDER BY {', '.join(order)} "
+    rows = store.query(f"{sql} LIMIT {_SHOWN}").dicts()
+    if not rows:
+        return []
+    count, total = int(rows[0]["lorachk_count"]), store.count(of)
+    values = {**rows[0], "count": f"{count:,}", "total": f"{total:,}", "share": _percent(count, total)}
+    message = re.sub(r"{(\w+)}", lambda m: str(values[m.group(1)]), page.head.message)
+    places = tuple(p for row in rows for p in _places(row, note=str(row["message"])))
+    return [Finding(page.code, page.name, page.severity, message, page.fix, places, count, total, of)]
+
+
+def _percent(count: int, total: int) -> str:
+    if not total:
+        return "-"
+    share = 100 * count / total
+    return f"{share:.0f} %" if share >= 10 else f"{share:.2g} %"
+
+
+def _places(row: dict[str, Any], note: str | None = None) -> tuple[Place, ...]:
+    """Locations of a row, from `at` (a location or a list of them) or from single columns."""
+    at = row.get("at")
+    if at is not None:
+        several = at if isinstance(at, list) else [at]
+        made = [Place(a["path"], a["line"], a["col"], a["pointer"], note=note) for a in several if a and a["path"]]
+        return tuple(dict.fromkeys(made))
+    if not place_columns(list(row)):
+        return ()
+    return (
+        Place(
+            row.get("path"),
+            row.get("line"),
+            row.get("col"),
+            row.get("pointer"),
+            row.get("record"),
+            row.get("turn"),
+            note,
+        ),
+    )
+
+
+def plain_rows(store: Store, table: str) -> list[dict[str, Any]]:
+    """Rows of a table with values that JSON can hold."""
+    return [json.loads(json.dumps(row, default=str)) for row in store.rows(table)]

@@ -1,0 +1,63 @@
+"""Which rules a command judges: by the tables they read, and by --select/--ignore."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lorachk.engine.page import Page
+from lorachk.errors import UsageError
+
+DATA = frozenset({"dataset", "record", "turn", "image", "encoding"})
+REHEARSAL = frozenset({"rehearsal", "step", "gradient", "update", "saved", "hazard"})
+RUN = frozenset({"run", "setting", "source", "package"})
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the user chose; an empty select means all. `ignore` maps a code or prefix to the reason."""
+
+    select: tuple[str, ...] = ()
+    ignore: Mapping[str, str] = field(default_factory=dict)
+
+    def ignores(self, page: Page) -> str | None:
+        """The reason why `page` is ignored, or None."""
+        return next((reason for prefix, reason in self.ignore.items() if _matches(page, prefix)), None)
+
+    def selects(self, page: Page) -> bool:
+        """Whether `page` is asked for; an exact or longer prefix in select beats ignore."""
+        return not self.select or any(_matches(page, p) for p in self.select)
+
+
+def _matches(page: Page, text: str) -> bool:
+    return text == "ALL" or page.code.startswith(text) or page.name == text
+
+
+def validated(selection: Selection, pages: Sequence[Page]) -> Selection:
+    """Raise UsageError for a code that no rule has: a typo must not silently select nothing."""
+    for where, texts in (("--select", selection.select), ("--ignore", tuple(selection.ignore))):
+        for text in texts:
+            if text != "ALL" and not any(_matches(p, text) for p in pages):
+                names = [p.code for p in pages] + [p.name for p in pages]
+                near = difflib.get_close_matches(text, names, 3, 0.5)
+                hint = f"did you mean {', '.join(near)}?" if near else "see `lorachk rules list`"
+                raise UsageError(f"no rule has the code or name {text!r}", where=where, hint=hint)
+    return selection
+
+
+def for_command(command: str, pages: Sequence[Page]) -> list[Page]:
+    """The rules of a command, told by what they read.
+
+    data: dataset facts, and nothing that needs the model or a machine. model: no dataset or rehearsal facts.
+    smoke-train: rehearsal facts. check: all.
+    """
+    match command:
+        case "data":
+            return [p for p in pages if p.reads & DATA and p.reads <= DATA | RUN]
+        case "model":
+            return [p for p in pages if not p.reads & (DATA | REHEARSAL)]
+        case "smoke-train":
+            return [p for p in pages if p.reads & REHEARSAL]
+        case _:
+            return list(pages)
