@@ -1,4 +1,4 @@
-"""Judging: each rule's query is run on the facts; a row is a finding; what could not be known is skipped, with the reason."""
+"""Judging: a rule's query is run on the facts; a row is a finding; what is not known is skipped with the reason."""
 
 from __future__ import annotations
 
@@ -80,7 +80,8 @@ def _each(store: Store, page: Page) -> list[Finding]:
 def _grouped(store: Store, page: Page) -> list[Finding]:
     """All rows are one finding with count, share and the first places."""
     of = page.head.of
-    assert of and page.head.message
+    assert of
+    assert page.head.message
     columns = [str(r[0]) for r in store.query(f"DESCRIBE {page.sql}").rows]
     order = [c for c in ("path", "record", "turn") if c in columns]
     # A record can offend in several turns; it still is one record.
