@@ -167,6 +167,14 @@ _DECLARED = (
         at=(LOCATION, "where it stands"),
     ),
     _table(
+        "ds_key",
+        "one key that DeepSpeed reads from its file",
+        block=(_TEXT, "pointer of the block it belongs to; empty for the top level"),
+        name=(_TEXT, "the key"),
+        type=(_TEXT, "integer, number, boolean, string, array, object; NULL when the source does not tell"),
+        origin=(_TEXT, "installed (read from the DeepSpeed source here) or recorded"),
+    ),
+    _table(
         "package",
         "one distribution",
         name=(_TEXT, "normalised name"),
