@@ -22,18 +22,18 @@ def gather(context: Context, store: Store, wanted: Iterable[str], report: Report
         try:
             collector.run(context)
         except NotCollected as reason:
-            _unknown(store, collector, before, str(reason))
+            _unknown(store, collector, str(reason))
         except UsageError:
             raise
         except Exception as error:
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{frame.filename.rpartition('lorachk/')[2]}:{frame.lineno}"
-            text = f"{collector.function}: {type(error).__name__}: {error} ({where})".replace("\n", " ")
+            text = _described(collector, error)
             report.internal_errors.append(text)
-            _unknown(store, collector, before, f"internal error in lorachk: {text}")
+            for table in set(collector.tables) - before:  # half a table must not pass for the whole
+                store.forget(table)
+            _unknown(store, collector, f"internal error in lorachk: {text}")
         else:
             # A table that was looked at and has no rows is known to be empty, unless the collector said otherwise.
-            stated = {row["fact"] for row in store.rows("unknown")}
+            stated = _stated(store)
             for table in collector.tables:
                 if table not in stated:
                     store.add(table, [])
@@ -51,8 +51,18 @@ def needed(tables: set[str]) -> list[Collector]:
     return [c for c in COLLECTORS if tables & set(c.tables)]
 
 
-def _unknown(store: Store, collector: Collector, before: set[str], reason: str) -> None:
-    stated = {row["fact"] for row in store.rows("unknown")}
+def _stated(store: Store) -> set[str]:
+    return {row["fact"] for row in store.rows("unknown")}
+
+
+def _unknown(store: Store, collector: Collector, reason: str) -> None:
+    stated = _stated(store) | store.collected
     for table in collector.tables:
-        if table not in stated and (table not in store.collected or table in before):
+        if table not in stated:
             store.unknown(table, reason)
+
+
+def _described(collector: Collector, error: Exception) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{frame.filename.rpartition('lorachk/')[2]}:{frame.lineno}"
+    return f"{collector.function}: {type(error).__name__}: {error} ({where})".replace("\n", " ")

@@ -62,7 +62,7 @@ def _judge_one(store: Store, page: Page, unknown: dict[str, dict[str, Any]], rep
     if found:
         report.findings += found
         return
-    partly = next((unknown[c] for c in page.head.needs if c in unknown), None)
+    partly = next((unknown[f] for f in (*page.head.needs, *sorted(page.reads)) if f in unknown), None)
     if partly:
         report.skipped.append(Skipped(page.code, page.name, partly["reason"]))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -254,6 +255,19 @@ def prepare(page: Page, store: Store) -> Page:
     return page.model_copy(update={"reads": frozenset(names)})
 
 
+def load_rules(folders: Sequence[Path]) -> list[Page]:
+    """Parse all pages of `folders` and bind their queries.
+
+    This happens in a locked store of its own: binding a query already opens the files it names.
+    """
+    from lorachk.engine.store import Store
+
+    pages = load_pages(folders)
+    with Store() as store:
+        store.lock()
+        return [prepare(page, store) for page in pages]
+
+
 def place_columns(columns: list[str]) -> list[str]:
     """Those result columns that locate a row."""
     return [c for c in columns if c in _PLACES]
@@ -266,7 +280,7 @@ def builtin_rules() -> Path:
     return inside if inside.is_dir() else package.parent / "rules"
 
 
-def load_pages(folders: list[Path]) -> list[Page]:
+def load_pages(folders: Sequence[Path]) -> list[Page]:
     """Parse all pages below `folders`, by code. Raises PageError for a bad page or a code that stands twice."""
     pages: dict[str, Page] = {}
     for folder in folders:

@@ -116,6 +116,11 @@ class Store:
         """State that a table or column could not be collected, and why."""
         self.add("unknown", [{"fact": fact, "reason": reason, "count": count}])
 
+    def forget(self, table: str) -> None:
+        """Drop what was added to `table`; it counts as not collected."""
+        self._db.execute(f'DELETE FROM "{table}"')  # noqa: S608
+        self.collected.discard(table)
+
     def _load(self, table: Table, rows: Sequence[Row]) -> None:
         # Newline-delimited JSON is DuckDB's fastest way in without numpy or pyarrow: 200,000 rows of 8 columns take
         # 0.2 s, executemany 200 s (duckdb 2.0.0).

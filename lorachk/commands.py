@@ -1,0 +1,182 @@
+"""What each command does, in a few lines: options to run, run to report, report to the person or the file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from lorachk.engine.page import as_dict, builtin_rules, load_rules
+from lorachk.engine.select import Selection
+from lorachk.engine.session import exit_code, run_command
+from lorachk.errors import UsageError
+from lorachk.facts.collector import Options
+from lorachk.launchers.resolve import Lint, ResolveOptions, resolve
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Dispatch; returns the exit code. Raises UsageError."""
+    match arguments.command:
+        case "explain":
+            return _explain(arguments)
+        case "rules":
+            return _rules(arguments)
+        case _:
+            return _judge(arguments)
+
+
+def _judge(arguments: argparse.Namespace) -> int:
+    from lorachk.report import write
+
+    resolved = resolve(_resolve_options(arguments))
+    lint = resolved.lint
+    with _progress() as say:
+        report = run_command(
+            arguments.command,
+            resolved,
+            options=_options(arguments, say),
+            selection=_selection(arguments, lint),
+            rules=[builtin_rules(), *(Path(r) for r in (*lint.rules, *arguments.rules))],
+            facts=Path(arguments.facts) if arguments.facts else None,
+            save=Path(arguments.save) if arguments.save else None,
+            rehearse=not getattr(arguments, "no_train", False),
+        )
+    fail_on = arguments.fail_on or lint.fail_on or "error"
+    report.exit_code = exit_code(report, fail_on=fail_on, no_skips=arguments.no_skips)
+    chosen = arguments.format or ("github" if os.environ.get("GITHUB_ACTIONS") == "true" else "terminal")
+    write(report, chosen, Path(arguments.output) if arguments.output else None)
+    return report.exit_code
+
+
+def _resolve_options(arguments: argparse.Namespace) -> ResolveOptions:
+    deepspeed, toml = None, None
+    for text in arguments.config:
+        if text.endswith(".toml"):
+            toml = text
+        else:
+            deepspeed = text
+
+    def given(name: str) -> str | None:
+        value: str | None = getattr(arguments, name, None)
+        return value
+
+    def number(name: str) -> int | None:
+        value: int | None = getattr(arguments, name, None)
+        return value
+
+    return ResolveOptions(
+        data=[*(getattr(arguments, "files", None) or ()), *(getattr(arguments, "data", None) or ())],
+        eval_data=list(getattr(arguments, "eval_data", None) or ()),
+        image_root=given("image_root"),
+        model=given("model"),
+        launch=given("launch_file") or given("launch"),
+        peft=given("peft"),
+        deepspeed=deepspeed,
+        toml=toml,
+        isolated=arguments.isolated,
+        trainer=given("trainer"),
+        family=given("family"),
+        max_length=number("max_length"),
+        max_slice_nums=number("max_slice_nums"),
+        gpu=given("gpu"),
+        gpu_memory=given("gpu_memory"),
+        num_gpus=number("num_gpus"),
+        num_nodes=number("num_nodes"),
+    )
+
+
+def _options(arguments: argparse.Namespace, say: Callable[[str], None] | None) -> Options:
+    return Options(
+        deep=getattr(arguments, "deep", False),
+        trust_remote_code=getattr(arguments, "trust_remote_code", False),
+        rehearsal_steps=getattr(arguments, "steps", 3),
+        rehearsal_ranks=getattr(arguments, "ranks", 2),
+        rehearsal_timeout=getattr(arguments, "timeout", 600.0),
+        real_weights=getattr(arguments, "real_weights", False),
+        trace=not getattr(arguments, "no_trace", False),
+        progress=say,
+    )
+
+
+def _codes(texts: Sequence[str]) -> list[str]:
+    return [code.strip() for text in texts for code in text.split(",") if code.strip()]
+
+
+def _selection(arguments: argparse.Namespace, lint: Lint) -> Selection:
+    ignore = dict(lint.ignore)
+    ignore.update(dict.fromkeys(_codes(arguments.ignore), "--ignore"))
+    return Selection(tuple(_codes(arguments.select) or lint.select), ignore)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None] | None]:
+    """A spinner with what is going on, on stderr and only when a person watches."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(stderr=True).status("") as status:
+        yield lambda text: status.update(Text(text))
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from lorachk.engine.explain import by_code, by_symptom
+
+    text = " ".join(arguments.text)
+    if text == "-":
+        text = sys.stdin.read()
+    pages = load_rules([builtin_rules(), *(Path(r) for r in arguments.rules)])
+    if page := by_code(pages, text):
+        _show_markdown(page.path.read_text(encoding="utf-8"))
+        return 0
+    matching = by_symptom(pages, text)
+    if not matching:
+        near = [p for p in pages if text.strip() and text.strip().upper() in p.code]
+        hint = f"codes that look like it: {', '.join(p.code for p in near)}" if near else "see `lorachk rules list`"
+        raise UsageError("no rule has this code, name or symptom", where="explain", hint=hint)
+    for page in matching[:3]:
+        fix = page.fix.splitlines()[0] if page.fix else ""
+        _show_markdown(f"# {page.code} {page.name}\n\n{page.title}\n\n{page.text}\n\n**Fix.** {fix}\n")
+    return 0
+
+
+def _show_markdown(text: str) -> None:
+    if not sys.stdout.isatty():
+        print(text.rstrip())
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    body = text.split("---", 2)[2] if text.startswith("---") else text
+    Console().print(Markdown(body))
+
+
+def _rules(arguments: argparse.Namespace) -> int:
+    folders = (
+        [Path(p) for p in arguments.paths] if arguments.action == "test" and arguments.paths else [builtin_rules()]
+    )
+    folders += [Path(r) for r in arguments.rules]
+    pages = load_rules(folders)
+    if arguments.action == "list":
+        if arguments.format == "json":
+            print(json.dumps([as_dict(p) for p in pages], indent=2))
+        else:
+            for page in pages:
+                print(f"{page.code}  {page.severity.name:<7}  {page.name:<38}  {page.title}")
+        return 0
+    from lorachk.engine.example import run_examples
+
+    bad = 0
+    outcomes = [outcome for page in pages for outcome in run_examples(page)]
+    for outcome in outcomes:
+        if outcome.problem:
+            bad += 1
+            print(f"FAIL {outcome.label}\n     {outcome.problem}")
+    print(f"{len(pages)} rules, {len(outcomes)} examples: {len(outcomes) - bad} as promised, {bad} not")
+    return 1 if bad else 0

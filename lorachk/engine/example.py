@@ -1,0 +1,192 @@
+"""Running the examples of rule pages: their files go through the real readers and collectors."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lorachk.engine.finding import Report
+from lorachk.engine.gather import gather
+from lorachk.engine.judge import judge
+from lorachk.engine.page import Block, Example, Page, PageError
+from lorachk.engine.select import REHEARSAL, Selection
+from lorachk.engine.store import Limits, Store
+from lorachk.errors import UsageError
+from lorachk.facts.collector import Context, Options, Row
+from lorachk.facts.tables import tables
+from lorachk.launchers.resolve import ResolveOptions, resolve
+from lorachk.run import Location, Run
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one example; `problem` is None when it did what its page promises."""
+
+    page: Page
+    example: Example
+    good: bool
+    problem: str | None
+
+    @property
+    def label(self) -> str:
+        """`D108 bad 'two images, one placeholder' (rules/data/D108-x.md:40)`."""
+        kind = "good" if self.good else "bad"
+        title = f" '{self.example.title}'" if self.example.title else ""
+        return f"{self.page.code} {kind}{title} ({self.page.path}:{self.example.line})"
+
+
+def run_examples(page: Page) -> list[Outcome]:
+    """Run all examples of a prepared page: bad ones must be found, good ones must pass."""
+    runs = [(e, False) for e in page.bad] + [(e, True) for e in page.good]
+    return [Outcome(page, example, good, _problem(page, example, good)) for example, good in runs]
+
+
+def _problem(page: Page, example: Example, good: bool) -> str | None:
+    try:
+        report = judge_example(page, example)
+    except UsageError as error:
+        return str(error)
+    if report.internal_errors:
+        return report.internal_errors[0]
+    if report.broken:
+        return f"the query failed: {report.broken[0].reason}"
+    if good:
+        if report.findings:
+            return f"found, though it is good: {report.findings[0].message}"
+        return f"skipped, not passed: {report.skipped[0].reason}" if report.skipped else None
+    if report.findings:
+        return None
+    return f"skipped, not found: {report.skipped[0].reason}" if report.skipped else "not found, though it is bad"
+
+
+def judge_example(page: Page, example: Example) -> Report:
+    """Write the example's files, collect, and judge them by its own page alone."""
+    facts = _facts(page, example)
+    report = Report("example")
+    with tempfile.TemporaryDirectory(prefix="lorachk-example-") as name, Store(Limits(memory="500MB")) as store:
+        folder = Path(name)
+        for block in example.blocks:
+            if block.name != "facts":
+                _write(page, block, folder)
+        resolved = resolve(_options(folder))
+        for table, rows in facts.items():
+            if table != "run":
+                store.add(table, rows)
+        sink = _Given(store, frozenset(facts) - {"run"})
+        run = _overlaid(resolved.run, facts.get("run", []))
+        wanted = set(page.reads) - sink.given
+        if heavy := wanted & REHEARSAL:
+            raise PageError(page.path, example.line, f"the example must give rows of {', '.join(sorted(heavy))}")
+        context = Context(run, sink, list(resolved.settings), list(resolved.sources), Options(workers=1))
+        gather(context, store, wanted, report)
+        judge(store, [page], Selection(), report)
+    return report
+
+
+@dataclass
+class _Given:
+    """A sink that leaves alone the tables whose rows the example gives itself."""
+
+    store: Store
+    given: frozenset[str]
+
+    def add(self, table: str, rows: Iterable[Row]) -> None:
+        if table not in self.given:
+            self.store.add(table, rows)
+
+    def unknown(self, fact: str, reason: str, count: int | None = None) -> None:
+        if fact.partition(".")[0] not in self.given:
+            self.store.unknown(fact, reason, count)
+
+
+def _facts(page: Page, example: Example) -> dict[str, list[dict[str, Any]]]:
+    import yaml
+
+    block = next((b for b in example.blocks if b.name == "facts"), None)
+    if block is None:
+        return {}
+    try:
+        data = yaml.safe_load(block.text)
+    except yaml.MarkedYAMLError as error:
+        raise PageError(page.path, block.line, f"facts: {error.problem}") from None
+    if not isinstance(data, dict) or not all(isinstance(rows, list) for rows in data.values()):
+        raise PageError(page.path, block.line, "facts: expected 'table: [ {column: value}, ... ]'")
+    for table, rows in data.items():
+        if table not in tables():
+            raise PageError(page.path, block.line, f"facts: no fact table named {table}")
+        names = {c.name for c in tables()[table].columns}
+        for row in rows:
+            if not isinstance(row, dict) or not row.keys() <= names:
+                raise PageError(page.path, block.line, f"facts: a row of {table} has a column that is not declared")
+    return data
+
+
+def _overlaid(run: Run, rows: list[dict[str, Any]]) -> Run:
+    if not rows:
+        return run
+    update = {k: v for k, v in rows[0].items() if not k.endswith("_at")}
+    places = {k[:-3]: Location(**v) for k, v in rows[0].items() if k.endswith("_at") and v}
+    return run.model_copy(update={**update, "origins": {**run.origins, **places}})
+
+
+def _options(folder: Path) -> ResolveOptions:
+    def named(*names: str) -> str | None:
+        return next((str(folder / n) for n in names if (folder / n).exists()), None)
+
+    toml = folder / "lorachk.toml"
+    if toml.exists():
+        return ResolveOptions(toml=str(toml))
+    data = named("train.json", "train.jsonl")
+    scripts = sorted(folder.glob("*.sh"))
+    return ResolveOptions(
+        isolated=True,
+        data=[data] if data else [],
+        deepspeed=named("ds.json"),
+        launch=str(scripts[0]) if scripts else None,
+        peft=named("adapter_config.json"),
+        model=named("model"),
+    )
+
+
+def _write(page: Page, block: Block, folder: Path) -> None:
+    if not block.name:
+        raise PageError(page.path, block.line, "a block of an example needs a file name: ```json train.json")
+    path = (folder / block.name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise PageError(page.path, block.line, f"{block.name} leaves the example's folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if block.language == "image":
+        try:
+            path.write_bytes(_image(block))
+        except (ValueError, KeyError, OSError) as error:
+            raise PageError(page.path, block.line, f"image: {error}") from None
+    else:
+        path.write_text(block.text, encoding="utf-8")
+
+
+def _image(block: Block) -> bytes:
+    """Bytes of a picture described as `640x480 [MODE] [truncated] [format=PNG] [orientation=6]`."""
+    import io
+
+    from PIL import Image
+
+    words = block.text.split()
+    size = re.fullmatch(r"(\d+)x(\d+)", words[0]) if words else None
+    if size is None:
+        raise ValueError("expected WIDTHxHEIGHT")
+    given = dict(w.split("=", 1) for w in words if "=" in w)
+    mode = next((w for w in words[1:] if w.isupper() and "=" not in w), "RGB")
+    extension = Path(block.name).suffix.lower()
+    kind = given.get("format") or Image.registered_extensions().get(extension, "PNG")
+    picture = Image.linear_gradient("L").resize((int(size[1]), int(size[2]))).convert(mode)
+    exif = Image.Exif()
+    if "orientation" in given:
+        exif[0x0112] = int(given["orientation"])
+    out = io.BytesIO()
+    picture.save(out, kind, **({"exif": exif} if exif else {}))
+    data = out.getvalue()
+    return data[: len(data) * 6 // 10] if "truncated" in words else data

@@ -1,0 +1,92 @@
+"""One command from resolved run to report: gather what the rules read, keep it if asked, judge."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lorachk.engine.finding import Report, Severity
+from lorachk.engine.gather import gather
+from lorachk.engine.judge import judge
+from lorachk.engine.page import load_rules
+from lorachk.engine.select import REHEARSAL, Selection, for_command, validated
+from lorachk.engine.store import Limits, Store
+from lorachk.facts.collector import Context, Options
+from lorachk.launchers.resolve import Resolved
+
+# What a command shows beside its findings, whether a rule asked for it or not.
+_SHOWS = {
+    "data": ("dataset", "record", "image"),
+    "model": ("gpu", "fit", "memory"),
+    "smoke-train": ("rehearsal", "step", "saved"),
+    "check": ("dataset", "record", "image", "gpu", "fit", "memory", "rehearsal", "step", "saved"),
+}
+_ROWS_SHOWN = ("dataset", "gpu", "fit", "memory", "rehearsal", "step", "saved", "run")
+
+
+def run_command(
+    command: str,
+    resolved: Resolved,
+    *,
+    options: Options,
+    selection: Selection,
+    rules: Sequence[Path],
+    facts: Path | None = None,
+    save: Path | None = None,
+    rehearse: bool = True,
+    limits: Limits | None = None,
+) -> Report:
+    """Gather and judge. With `facts`, judge what another run saved and look at nothing here.
+
+    Raises UsageError when lorachk cannot run with what it was given.
+    """
+    started = time.monotonic()
+    report = Report(command)
+    pages = load_rules(rules)
+    selection = validated(selection, pages)
+    pages = for_command(command, pages)
+    with Store(limits) as store:
+        wanted = {
+            table for page in pages if selection.selects(page) and not selection.ignores(page) for table in page.reads
+        }
+        wanted |= set(_SHOWS[command]) if not selection.select else set()
+        if facts:
+            store.load(facts)
+        else:
+            if not rehearse:
+                for table in sorted(REHEARSAL):
+                    store.unknown(table, "not rehearsed: --no-train was given")
+                wanted -= REHEARSAL
+            context = Context(resolved.run, store, list(resolved.settings), list(resolved.sources), options)
+            gather(context, store, wanted, report)
+        if save:
+            store.save(save)
+        judge(store, pages, selection, report)
+        report.facts = {t: store.count(t) for t in sorted(store.collected - {"unknown"})}
+        report.tables = {t: store.rows(t) for t in _ROWS_SHOWN if t in store.collected}
+        report.notes = _notes(store)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _notes(store: Store) -> list[str]:
+    """Columns that are unknown in some rows: what was looked at only in part."""
+    return [
+        f"{row['fact']}: {row['reason']}" + (f" ({row['count']:,} rows)" if row["count"] else "")
+        for row in store.rows("unknown")
+        if "." in row["fact"]
+    ]
+
+
+def exit_code(report: Report, *, fail_on: str, no_skips: bool) -> int:
+    """0 clean, 1 findings at or above `fail_on` (error, warning, info, never), 3 skipped rules with `no_skips`.
+
+    A rule that broke or a collector that crashed is no clean run: 2, unless findings already made it 1.
+    """
+    worst = report.worst()
+    if fail_on != "never" and worst is not None and worst >= Severity[fail_on]:
+        return 1
+    if report.broken or report.internal_errors:
+        return 2
+    return 3 if no_skips and report.skipped else 0
