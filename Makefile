@@ -24,10 +24,10 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m lorachk.docs --check
+	$(BIN)/python docs/generate.py --check
 
 docs: $(STAMP)
-	$(BIN)/python -m lorachk.docs
+	$(BIN)/python docs/generate.py
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/scan/run.py
