@@ -1,0 +1,23 @@
+"""One record as it was read, and where it stands."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Item(NamedTuple):
+    """A record: its value, the bytes it was read from, index from 0, line from 1, and RFC 6901 pointer."""
+
+    value: Any
+    raw: bytes
+    index: int
+    line: int
+    pointer: str
+
+
+class Fault(NamedTuple):
+    """Something that is wrong with a file, `offset` bytes into its UTF-8 stream."""
+
+    text: str
+    offset: int
+    json: bool = True  # False: JSON is fine, the shape of the file is not

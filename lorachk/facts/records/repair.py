@@ -1,0 +1,63 @@
+"""Reads the usual almost-JSON: single quotes, trailing commas, Python's True, False and None.
+
+A file with such records is reported as broken; reading them all the same lets the rest of the checks go on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NamedTuple
+
+_TOKEN = re.compile(
+    r'\s+|"(?:[^"\\\n]|\\.)*"|' + r"'(?:[^'\\\n]|\\.)*'" + r"|[{}\[\],:]|[^\s\"'{}\[\],:]+", re.DOTALL
+)
+_WORDS = {"True": "true", "False": "false", "None": "null"}
+_CLOSES = {"}": "{", "]": "["}
+_QUOTE = re.compile(r"\\.|\"", re.DOTALL)
+
+
+class Repaired(NamedTuple):
+    """A value that was read, and the index of the first character after it."""
+
+    value: Any
+    end: int
+
+
+def repair(text: str, start: int) -> Repaired | None:
+    """Read the object or array at `start` leniently; None when that does not help. Linear in its length."""
+    out: list[str] = []
+    open_: list[str] = []
+    at = start
+    while match := _TOKEN.match(text, at):
+        token, at = match.group(), match.end()
+        if token[0] in "{[":
+            open_.append(token)
+            out.append(token)
+        elif token in _CLOSES:
+            if not open_ or open_.pop() != _CLOSES[token]:
+                return None
+            if out[-1] == ",":
+                out.pop()
+            out.append(token)
+            if not open_:
+                return _parsed("".join(out), at)
+        elif token[0] == "'":
+            out.append('"' + _QUOTE.sub(_requote, token[1:-1]) + '"')
+        elif not token.isspace():
+            out.append(_WORDS.get(token, token))
+    return None
+
+
+def _requote(match: re.Match[str]) -> str:
+    found = match.group()
+    if found == '"':
+        return '\\"'
+    return "'" if found == "\\'" else found
+
+
+def _parsed(text: str, end: int) -> Repaired | None:
+    try:
+        return Repaired(json.loads(text), end)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,130 @@
+"""A dataset file as a stream of UTF-8 bytes, whatever it is encoded in, and places in that stream as line and column."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+BLOCK = 4 << 20  # bytes read at once: large enough for C speed, small enough to be nothing in memory
+
+# Longest first: the UTF-32 mark begins with the UTF-16 one.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+# Formats that are no JSON at all; some trainers read them, so they are unknown rather than wrong.
+_TABLES = ((b"PAR1", "Parquet"), (b"ARROW1", "Arrow"), (b"\x1f\x8b", "gzip"), (b"PK\x03\x04", "zip"), (b"BZh", "bzip2"))
+
+
+class Place(NamedTuple):
+    """A place in a file: line and column from 1 (in characters), and up to 80 characters around it."""
+
+    line: int
+    col: int
+    context: str
+
+
+def encoding_of(head: bytes) -> str:
+    """Encoding of a file that begins with `head`: by byte order mark, else UTF-16 by its zero bytes, else UTF-8."""
+    for mark, name in _MARKS:
+        if head.startswith(mark):
+            return name
+    if len(head) >= 4 and head[0] and not head[1] and head[2] and not head[3]:
+        return "utf-16-le"
+    if len(head) >= 4 and not head[0] and head[1] and not head[2] and head[3]:
+        return "utf-16-be"
+    return "utf-8"
+
+
+def foreign_format(head: bytes) -> str | None:
+    """Name of the format when the file is a known one other than JSON."""
+    return next((name for magic, name in _TABLES if head.startswith(magic)), None)
+
+
+class Stream:
+    """Reads a file in blocks of UTF-8 bytes, without its byte order mark. Bytes that are not UTF-8 are passed on."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: IO[bytes] = path.open("rb")
+        self.head = self._file.read(64)
+        self.encoding = encoding_of(self.head)
+        self._file.seek(len(codecs.BOM_UTF8) if self.encoding == "utf-8-sig" else 0)
+        wide = self.encoding.startswith(("utf-16", "utf-32"))
+        self._decoder = codecs.getincrementaldecoder(self.encoding)("replace") if wide else None
+
+    def read(self, size: int = BLOCK) -> bytes:
+        """Up to `size` bytes of the file as UTF-8; empty at its end."""
+        if self._decoder is None:
+            return self._file.read(size)
+        while data := self._file.read(size):
+            if text := self._decoder.decode(data):
+                return text.encode("utf-8", "surrogatepass")
+        return self._decoder.decode(b"", final=True).encode("utf-8", "surrogatepass")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def lines(stream: Stream, first: bytes, longest: int) -> Iterator[tuple[int, bytes | None]]:
+    """Lines with their offset in the stream; `first` is what was read already.
+
+    A line over `longest` bytes gives None once.
+    """
+    offset, rest, skipping = 0, first, False
+    while True:
+        *whole, rest = rest.split(b"\n")
+        for line in whole:
+            if not skipping:
+                yield offset, line
+            skipping = False
+            offset += len(line) + 1
+        if len(rest) > longest:
+            if not skipping:
+                yield offset, None
+            skipping = True
+            offset, rest = offset + len(rest), b""
+        # Grow by what is there already, so that a long line costs a few copies and not one per block.
+        block = stream.read(max(BLOCK, len(rest)))
+        if not block:
+            if rest and not skipping:
+                yield offset, rest
+            return
+        rest += block
+
+
+def place(path: Path, offset: int) -> Place:
+    """Line, column and surroundings of `offset` bytes into the stream; reads the file once more up to there."""
+    stream = Stream(path)
+    try:
+        line, characters, seen, before = 1, 0, 0, b""
+        while block := stream.read():
+            part = block[: max(0, offset - seen)]
+            line += part.count(b"\n")
+            cut = part.rfind(b"\n")
+            if cut >= 0:
+                characters = 0
+            # Count starts of characters, so that a block may end inside one.
+            tail = part[cut + 1 :]
+            characters += len(tail) - sum(tail.count(bytes((b,))) for b in range(0x80, 0xC0)) if not tail.isascii() else len(tail)
+            if seen + len(block) > offset:
+                near = before + block
+                at = offset - seen + len(before)
+                return Place(line, characters + 1, _around(near, at))
+            seen += len(block)
+            before = block[-400:]
+        return Place(line, characters + 1, _around(before, len(before)))
+    finally:
+        stream.close()
+
+
+def _around(data: bytes, at: int) -> str:
+    left = data[max(0, at - 160) : at].decode("utf-8", "replace")[-40:]
+    right = data[at : at + 160].decode("utf-8", "replace")[:40]
+    return " ".join((left + right).split())
