@@ -16,7 +16,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lorachk.engine.page import Page, load_rules
+from lorachk.engine.page import Page
+from lorachk.engine.rules import load_rules
 
 _ROOT = Path(__file__).resolve().parent.parent
 _RUN = re.compile(r"(<!-- run( once)?: (.*?) -->\n```text\n)(.*?)(^```$)", re.DOTALL | re.MULTILINE)

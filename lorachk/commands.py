@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from lorachk.engine.page import as_dict, builtin_rules, load_rules
+from lorachk.engine.page import as_dict
+from lorachk.engine.rules import builtin_rules, load_rules
 from lorachk.engine.select import Selection
 from lorachk.engine.session import exit_code, run_command
 from lorachk.errors import UsageError

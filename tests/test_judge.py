@@ -5,7 +5,7 @@ from __future__ import annotations
 from lorachk.engine.finding import Report
 from lorachk.engine.gather import gather, needed
 from lorachk.engine.judge import judge
-from lorachk.engine.page import parse, prepare
+from lorachk.engine.rules import load_rules
 from lorachk.engine.select import Selection
 from lorachk.engine.session import exit_code
 from lorachk.engine.store import Limits, Store
@@ -17,14 +17,13 @@ from lorachk.run import Run
 def _judged(path, fill, selection=None, limits=None) -> Report:
     report = Report("check")
     with Store(limits) as store:
-        page = prepare(parse(path, path.read_text()), store)
         fill(store)
-        judge(store, [page], selection or Selection(), report)
+        judge(store, load_rules([path]), selection or Selection(), report)
     return report
 
 
 def test_every_row_is_a_finding_at_its_place(page_file):
-    path = page_file("SELECT 'bad ' || name AS message, at FROM setting ORDER BY name")
+    path = page_file("SELECT 'bad ' || s.name AS message, s.at AS at FROM setting s ORDER BY s.name")
     rows = [{"name": "a", "at": ("ds.json", 3, 9, "/a")}, {"name": "b", "at": ("ds.json", 4, 9, "/b")}]
     report = _judged(path, lambda s: s.add("setting", rows))
     assert [f.message for f in report.findings] == ["bad a", "bad b"]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lorachk.engine.page import PageError, load_pages, load_rules, parse
+from lorachk.engine.page import PageError, parse
+from lorachk.engine.rules import load_pages, load_rules
 
 _SQL = "SELECT 'too many' AS message FROM step"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lorachk.engine.example import judge_example
-from lorachk.engine.page import builtin_rules, load_rules
+from lorachk.engine.rules import builtin_rules, load_rules
 
 PAGES = load_rules([builtin_rules()])
 EXAMPLES = [

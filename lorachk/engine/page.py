@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lorachk.engine.finding import Severity
 from lorachk.errors import UsageError
 from lorachk.facts.tables import tables
-
-if TYPE_CHECKING:
-    from lorachk.engine.store import Store
 
 _FENCE = re.compile(r"^(`{3,}|~{3,})\s*(\S*)\s*(.*?)\s*$")
 _COLUMN = re.compile(r"^[a-z_]+\.[a-z_0-9]+$")
@@ -221,84 +217,9 @@ def _joined(section: _Section) -> str:
     return text.strip()
 
 
-def prepare(page: Page, store: Store) -> Page:
-    """Bind the page's query to the schema. Raises PageError when it is not one SELECT on fact tables."""
-    import duckdb
-
-    def fail(message: str, line: int = page.sql_line) -> PageError:
-        return PageError(page.path, line, f"{page.code}: {message}")
-
-    try:
-        kinds = store.statements(page.sql)
-        if kinds != ["SELECT"]:
-            raise fail(f"the query must be one SELECT, found {', '.join(kinds) or 'nothing'}")
-        names = store.table_names(page.sql)
-        if strange := sorted(names - set(tables())):
-            raise fail(f"no fact table named {strange[0]}")
-        described = store.query(f"DESCRIBE {page.sql}", seconds=5.0)
-    except duckdb.Error as error:
-        text = str(error)
-        at = re.search(r"LINE (\d+):", text)
-        line = page.sql_line + int(at.group(1)) - 1 if at else page.sql_line
-        raise fail(text.splitlines()[0], line) from None
-    columns = [str(row[0]) for row in described.rows]
-    if "message" not in columns:
-        raise fail("the query must return a column 'message'")
-    for column in page.head.needs:
-        if column.partition(".")[0] not in names:
-            raise fail(f"needs {column}, but the query does not read that table")
-    if page.head.message:
-        known = {"count", "total", "share", *columns}
-        for field in re.findall(r"{(\w+)", page.head.message):
-            if field not in known:
-                raise fail(f"the message uses {{{field}}}, which is neither count, total, share nor a result column")
-    return page.model_copy(update={"reads": frozenset(names)})
-
-
-def load_rules(folders: Sequence[Path]) -> list[Page]:
-    """Parse all pages of `folders` and bind their queries.
-
-    This happens in a locked store of its own: binding a query already opens the files it names.
-    """
-    from lorachk.engine.store import Store
-
-    pages = load_pages(folders)
-    with Store() as store:
-        store.lock()
-        return [prepare(page, store) for page in pages]
-
-
 def place_columns(columns: list[str]) -> list[str]:
     """Those result columns that locate a row."""
     return [c for c in columns if c in _PLACES]
-
-
-def builtin_rules() -> Path:
-    """The folder with the rules: beside the package in a checkout, inside it in a wheel."""
-    package = Path(__file__).resolve().parent.parent
-    inside = package / "_rules"
-    return inside if inside.is_dir() else package.parent / "rules"
-
-
-def load_pages(folders: Sequence[Path]) -> list[Page]:
-    """Parse all pages below `folders`, by code. Raises PageError for a bad page or a code that stands twice."""
-    pages: dict[str, Page] = {}
-    for folder in folders:
-        if not folder.exists():
-            raise UsageError("no such folder or page", where=str(folder), hint="--rules wants a folder of rule pages")
-        files = [folder] if folder.is_file() else sorted(folder.rglob("*.md"))
-        for file in files:
-            if file.name == "README.md":
-                continue
-            try:
-                text = file.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise PageError(file, 1, f"cannot be read: {error}") from None
-            page = parse(file, text)
-            if page.code in pages:
-                raise PageError(file, 2, f"code {page.code} stands already in {pages[page.code].path}")
-            pages[page.code] = page
-    return [pages[code] for code in sorted(pages)]
 
 
 def as_dict(page: Page) -> dict[str, Any]:

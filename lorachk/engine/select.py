@@ -46,18 +46,18 @@ def validated(selection: Selection, pages: Sequence[Page]) -> Selection:
     return selection
 
 
-def for_command(command: str, pages: Sequence[Page]) -> list[Page]:
-    """The rules of a command, told by what they read.
+def serves(command: str, page: Page) -> bool:
+    """Whether `page` is a rule of `command`, told by what it reads.
 
     data: dataset facts, and nothing that needs the model or a machine. model: no dataset or rehearsal facts.
-    smoke-train: rehearsal facts. check: all.
+    smoke-train: rehearsal facts. check: everything.
     """
     match command:
         case "data":
-            return [p for p in pages if p.reads & DATA and p.reads <= DATA | RUN]
+            return bool(page.reads & DATA) and page.reads <= DATA | RUN
         case "model":
-            return [p for p in pages if not p.reads & (DATA | REHEARSAL)]
+            return not page.reads & (DATA | REHEARSAL)
         case "smoke-train":
-            return [p for p in pages if p.reads & REHEARSAL]
+            return bool(page.reads & REHEARSAL)
         case _:
-            return list(pages)
+            return True

@@ -9,8 +9,8 @@ from pathlib import Path
 from lorachk.engine.finding import Report, Severity
 from lorachk.engine.gather import gather
 from lorachk.engine.judge import judge
-from lorachk.engine.page import load_rules
-from lorachk.engine.select import REHEARSAL, Selection, for_command, validated
+from lorachk.engine.rules import load_rules
+from lorachk.engine.select import REHEARSAL, Selection, serves, validated
 from lorachk.engine.store import Limits, Store
 from lorachk.facts.collector import Context, Options
 from lorachk.launchers.resolve import Resolved
@@ -43,9 +43,9 @@ def run_command(
     """
     started = time.monotonic()
     report = Report(command)
-    pages = load_rules(rules)
+    pages = load_rules(rules, lambda page: serves(command, page))
     selection = validated(selection, pages)
-    pages = for_command(command, pages)
+    pages = [page for page in pages if serves(command, page)]
     with Store(limits) as store:
         wanted = {
             table for page in pages if selection.selects(page) and not selection.ignores(page) for table in page.reads

@@ -1,0 +1,107 @@
+"""Loading rules: pages are found, parsed and bound to the schema before any fact is collected."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lorachk.engine.page import Page, PageError, parse
+from lorachk.engine.store import Store
+from lorachk.errors import UsageError
+from lorachk.facts.tables import tables
+
+
+def builtin_rules() -> Path:
+    """The folder with the rules: beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "_rules"
+    return inside if inside.is_dir() else package.parent / "rules"
+
+
+def load_pages(folders: Sequence[Path]) -> list[Page]:
+    """Parse all pages below `folders`, by code. Raises PageError for a bad page or a code that stands twice."""
+    pages: dict[str, Page] = {}
+    for folder in folders:
+        if not folder.exists():
+            raise UsageError("no such folder or page", where=str(folder), hint="--rules wants a folder of rule pages")
+        files = [folder] if folder.is_file() else sorted(folder.rglob("*.md"))
+        for file in files:
+            if file.name == "README.md":
+                continue
+            try:
+                text = file.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise PageError(file, 1, f"cannot be read: {error}") from None
+            page = parse(file, text)
+            if page.code in pages:
+                raise PageError(file, 2, f"code {page.code} stands already in {pages[page.code].path}")
+            pages[page.code] = page
+    return [pages[code] for code in sorted(pages)]
+
+
+def _failure(page: Page, message: str, line: int | None = None) -> PageError:
+    return PageError(page.path, line or page.sql_line, f"{page.code}: {message}")
+
+
+def _sql_failure(page: Page, error: Exception) -> PageError:
+    text = str(error)
+    at = re.search(r"LINE (\d+):", text)
+    line = page.sql_line + int(at.group(1)) - 1 if at else page.sql_line
+    return _failure(page, text.splitlines()[0], line)
+
+
+def reading(page: Page, store: Store) -> Page:
+    """Find out which tables the page's query reads. Raises PageError when it is not one SELECT on fact tables."""
+    import duckdb
+
+    try:
+        kinds = store.statements(page.sql)
+        if kinds != ["SELECT"]:
+            raise _failure(page, f"the query must be one SELECT, found {', '.join(kinds) or 'nothing'}")
+        names = store.table_names(page.sql)
+    except duckdb.Error as error:
+        raise _sql_failure(page, error) from None
+    if strange := sorted(names - set(tables())):
+        raise _failure(page, f"no fact table named {strange[0]}")
+    return page.model_copy(update={"reads": frozenset(names)})
+
+
+def bound(page: Page, store: Store) -> Page:
+    """Bind the page's query to the schema and check its columns. Raises PageError."""
+    import duckdb
+
+    try:
+        described = store.query(f"DESCRIBE {page.sql}", seconds=5.0)
+    except duckdb.Error as error:
+        raise _sql_failure(page, error) from None
+    columns = [str(row[0]) for row in described.rows]
+    if "message" not in columns:
+        raise _failure(page, "the query must return a column 'message'")
+    for column in page.head.needs:
+        if column.partition(".")[0] not in page.reads:
+            raise _failure(page, f"needs {column}, but the query does not read that table")
+    if page.head.message:
+        known = {"count", "total", "share", *columns}
+        for field in re.findall(r"{(\w+)", page.head.message):
+            if field not in known:
+                raise _failure(page, f"the message uses {{{field}}}: neither count, total, share nor a result column")
+    return page
+
+
+def load_rules(folders: Sequence[Path], chosen: Callable[[Page], bool] | None = None) -> list[Page]:
+    """Parse all pages of `folders` and bind their queries.
+
+    With `chosen`, built-in pages that it refuses are left unbound (the test suite binds them all; it saves a third of
+    a small run); pages of users are always bound. All this happens in a locked store of its own: binding a query
+    already opens the files it names.
+    """
+    builtin = builtin_rules()
+    with Store() as store:
+        store.lock()
+        pages = [reading(page, store) for page in load_pages(folders)]
+        own = [not page.path.is_relative_to(builtin) for page in pages]
+        return [
+            bound(page, store) if mine or chosen is None or chosen(page) else page
+            for page, mine in zip(pages, own, strict=True)
+        ]
