@@ -1,0 +1,122 @@
+"""The DeepSpeed file: what it says, and what the Run takes from it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from lorachk.errors import UsageError
+from lorachk.launchers.positions import parse_json
+from lorachk.launchers.text import read_text, where
+from lorachk.launchers.values import Found, Unknown, as_bool, as_int
+from lorachk.run import Location, Setting, Source
+
+# DeepSpeedZeroConfig.reduce_bucket_size in DeepSpeed 0.16 to 0.19
+REDUCE_BUCKET_SIZE = 500_000_000
+
+
+class JsonFile(NamedTuple):
+    """A configuration file in JSON: its object, settings, source row and the place of every value."""
+
+    path: str
+    value: dict[str, Any]
+    settings: list[Setting]
+    source: Source
+    places: dict[str, tuple[int, int]]
+
+    def at(self, pointer: str) -> Location:
+        """Where a value stands; the file itself for a value that is not written there."""
+        place = self.places.get(pointer)
+        return Location(self.path, *place, pointer) if place else Location(self.path)
+
+    def find(self, pointer: str) -> Found | None:
+        """The value at a pointer, None when absent."""
+        value: Any = self.value
+        for key in pointer.split("/")[1:]:
+            if not isinstance(value, dict) or key not in value:
+                return None
+            value = value[key]
+        return Found(value, self.at(pointer))
+
+
+def read_json(path: str, kind: str, named_at: str | None = None) -> JsonFile:
+    """Read a JSON object with positions; UsageError when it is missing, not JSON, or not an object."""
+    text, source = read_text(path, kind, named_at)
+    document = parse_json(text, path)
+    if not isinstance(document.value, dict):
+        raise UsageError(f"a {kind} file holds one JSON object", where=where(path, 1, 1))
+    if document.duplicates:
+        twice = document.duplicates[0]
+        problem = f'"{twice.value}" stands twice; the last one counts'
+        source = source._replace(problem=problem, line=twice.line, col=twice.col)
+    settings = [
+        Setting(kind, leaf.pointer, leaf.value, Location(path, leaf.line, leaf.col, leaf.pointer))
+        for leaf in document.leaves
+    ]
+    return JsonFile(path, document.value, settings, source, document.places)
+
+
+def fields(file: JsonFile) -> dict[str, Found]:
+    """Run fields a DeepSpeed file decides. `auto` stays out: it is what the TrainingArguments say."""
+    found = {
+        "deepspeed": Found(file.path, Location(file.path)),
+        "zero_stage": _stage(file),
+        "offload_optimizer": _offload(file, "offload_optimizer", "cpu_offload"),
+        "offload_param": _offload(file, "offload_param", "cpu_offload_param"),
+        "ds_fp16": _enabled(file, "fp16"),
+        "ds_bf16": _enabled(file, "bf16" if "bf16" in file.value else "bfloat16"),
+    }
+    for field, key in (
+        ("ds_train_batch_size", "train_batch_size"),
+        ("ds_micro_batch_size", "train_micro_batch_size_per_gpu"),
+        ("ds_gradient_accumulation_steps", "gradient_accumulation_steps"),
+    ):
+        given = file.find(f"/{key}")
+        if given and (number := as_int(given.value)) is not None:
+            found[field] = Found(number, given.at)
+    bucket = file.find("/zero_optimization/reduce_bucket_size")
+    if bucket is None:
+        found["reduce_bucket_size"] = Found(REDUCE_BUCKET_SIZE, Location(file.path))
+    elif bucket.value != "auto":
+        number = as_int(bucket.value)
+        found["reduce_bucket_size"] = Found(number if number is not None else Unknown("is no number"), bucket.at)
+    return found
+
+
+def hidden_size(config: dict[str, Any]) -> int | None:
+    """The hidden size that transformers puts in for `auto` (integrations/deepspeed.py, trainer_config_finalize)."""
+    for block in (config, config.get("text_config")):
+        if not isinstance(block, dict):
+            continue
+        if (single := as_int(block.get("hidden_size"))) is not None:
+            return single
+        several = block.get("hidden_sizes")
+        if isinstance(several, list) and several and all(isinstance(size, int) for size in several):
+            return int(max(several))
+    return None
+
+
+def _stage(file: JsonFile) -> Found:
+    given = file.find("/zero_optimization/stage")
+    if given is None:
+        return Found(0, file.at("/zero_optimization"))
+    if isinstance(given.value, bool):  # the oldest form: "zero_optimization": true
+        return Found(int(given.value), given.at)
+    stage = as_int(given.value)
+    return Found(stage if stage in (0, 1, 2, 3) else Unknown("is no ZeRO stage"), given.at)
+
+
+def _offload(file: JsonFile, key: str, legacy: str) -> Found:
+    given = file.find(f"/zero_optimization/{key}/device")
+    if given is not None:
+        return Found(str(given.value), given.at)
+    old = file.find(f"/zero_optimization/{legacy}")
+    if old is not None and as_bool(old.value):
+        return Found("cpu", old.at)
+    return Found("none", file.at(f"/zero_optimization/{key}"))
+
+
+def _enabled(file: JsonFile, block: str) -> Found:
+    given = file.find(f"/{block}/enabled")
+    if given is None:
+        return Found("false", file.at(f"/{block}"))
+    return Found(str(given.value).lower(), given.at)

@@ -1,0 +1,98 @@
+"""What follows from what was read: trainers' own habits, library defaults, products and negations."""
+
+from __future__ import annotations
+
+from lorachk.families import family_of
+from lorachk.launchers import trainers
+from lorachk.launchers.layers import Layers
+from lorachk.launchers.values import Found, as_bool
+from lorachk.launchers.versions import default_optim, default_use_reentrant, used
+
+
+def derive(
+    layers: Layers, arguments: dict[str, Found], environment: dict[str, str], *, launched: bool, version: str | None
+) -> None:
+    """Fill fields that nothing stated, in place.
+
+    `launched` says that the whole launch configuration was given, so that what is absent is off rather than unknown. `version` is config.json's own field of that name.
+    """
+    trainer = layers.get("trainer")
+    for name, value in trainers.DEFAULTS.get(trainer or "", {}).items():
+        layers.derive(name, value)
+    _target(layers, trainer)
+    if launched and trainer in trainers.PLAIN_HF:
+        for name, value in trainers.HF_DEFAULTS.items():
+            layers.derive(name, value)
+        versions = used("transformers", environment), used("torch", environment)
+        layers.derive("optim", default_optim(*versions))
+    _adapter(layers, trainer)
+    _checkpointing(layers, arguments, trainer, environment)
+    if launched and not (layers.get("deepspeed") or "deepspeed" in layers.unknown):
+        for name, value in (("zero_stage", 0), ("offload_optimizer", "none"), ("offload_param", "none")):
+            layers.derive(name, value)
+    _bucket(layers)
+    _ranks(layers)
+    for name in ("load_in_4bit", "load_in_8bit"):
+        if launched and trainer in trainers.PLAIN_HF:
+            layers.derive(name, False)
+    model = layers.get("model")
+    layers.derive("family", family_of(layers.get("model_type"), layers.get("architecture"), model, version=version))
+
+
+def _target(layers: Layers, trainer: str | None) -> None:
+    if layers.get("use_lora") is False:
+        for name in ("lora_r", "lora_alpha", "lora_dropout", "lora_bias"):
+            if name not in layers.origins:  # a default of an adapter that is not there
+                layers.values.pop(name, None)
+    default = trainers.DEFAULT_TARGET.get(trainer or "")
+    if default and layers.get("use_lora") and not layers.knows("target_modules"):
+        layers.derive("target_modules", [default])
+        layers.derive("target_regex", True)
+
+
+def _adapter(layers: Layers, trainer: str | None) -> None:
+    if layers.get("use_lora") is None and layers.get("lora_r") and trainer in (None, "hf", "trl"):
+        layers.derive("use_lora", True, layers.origins.get("lora_r"))
+    if layers.get("use_lora"):
+        saved = trainers.modules_saved_whole(trainer, layers.get("tune_vision"))
+        layers.derive("modules_to_save", saved)
+        layers.derive("frozen_parameters", True, layers.origins.get("use_lora"))
+    elif layers.get("use_lora") is False and trainer == "minicpmv":
+        tuned = layers.get("tune_llm"), layers.get("tune_vision")
+        if None not in tuned:
+            layers.derive("frozen_parameters", not all(tuned))
+
+
+def _checkpointing(
+    layers: Layers, arguments: dict[str, Found], trainer: str | None, environment: dict[str, str]
+) -> None:
+    if not layers.get("gradient_checkpointing"):
+        return
+    if trainer == "minicpmv":  # finetune.py sets both on its own account, whatever the flags say
+        layers.values["use_reentrant"] = False
+        layers.values["input_require_grads"] = True
+        return
+    for name in ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs"):
+        given = arguments.get(name)
+        if given and isinstance(given.value, dict) and "use_reentrant" in given.value:
+            layers.derive("use_reentrant", as_bool(given.value["use_reentrant"]), given.at)
+            return
+        if given and not isinstance(given.value, dict):
+            return
+    if trainer in trainers.PLAIN_HF:
+        layers.derive("use_reentrant", default_use_reentrant(used("transformers", environment)))
+
+
+def _bucket(layers: Layers) -> None:
+    hidden = layers.get("hidden_size")
+    if layers.get("deepspeed") and hidden:  # `auto`, as transformers fills it
+        layers.derive("reduce_bucket_size", hidden * hidden)
+
+
+def _ranks(layers: Layers) -> None:
+    gpus, nodes = layers.get("num_gpus"), layers.get("num_nodes")
+    if gpus and nodes is None and "num_nodes" not in layers.unknown:
+        nodes = 1
+        layers.derive("num_nodes", 1)
+    if gpus and nodes:
+        layers.derive("world_size", gpus * nodes, layers.origins.get("num_gpus"))

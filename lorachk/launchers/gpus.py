@@ -1,0 +1,111 @@
+"""GPUs people train on: memory as NVML reports it, and compute capability; and sizes as people write them.
+
+Memory is the framebuffer NVML gives as total, in MiB, as nvidia-smi prints it on these boards.
+"""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import NamedTuple
+
+from lorachk.errors import UsageError
+
+_MIB = 2**20
+
+
+class KnownGpu(NamedTuple):
+    """A GPU model."""
+
+    name: str
+    memory_total: int  # bytes
+    compute_capability: float
+
+
+_TABLE: tuple[tuple[str, int, float], ...] = (
+    ("GeForce GTX 1080 Ti", 11264, 6.1),
+    ("GeForce RTX 2080 Ti", 11264, 7.5),
+    ("GeForce RTX 3060", 12288, 8.6),
+    ("GeForce RTX 3080", 10240, 8.6),
+    ("GeForce RTX 3090", 24576, 8.6),
+    ("GeForce RTX 3090 Ti", 24564, 8.6),
+    ("GeForce RTX 4060 Ti", 16380, 8.9),
+    ("GeForce RTX 4070 Ti", 12282, 8.9),
+    ("GeForce RTX 4080", 16376, 8.9),
+    ("GeForce RTX 4090", 24564, 8.9),
+    ("GeForce RTX 5080", 16303, 12.0),
+    ("GeForce RTX 5090", 32607, 12.0),
+    ("Quadro RTX 8000", 49152, 7.5),
+    ("RTX A4000", 16376, 8.6),
+    ("RTX A5000", 24564, 8.6),
+    ("RTX A6000", 49140, 8.6),
+    ("RTX 6000 Ada Generation", 49140, 8.9),
+    ("RTX PRO 6000 Blackwell", 97887, 12.0),
+    ("Tesla P100 16GB", 16384, 6.0),
+    ("Tesla V100 16GB", 16384, 7.0),
+    ("Tesla V100 32GB", 32768, 7.0),
+    ("Tesla T4", 15360, 7.5),
+    ("A10", 23028, 8.6),
+    ("A16", 15356, 8.6),
+    ("A30", 24576, 8.0),
+    ("A40", 46068, 8.6),
+    ("A100 40GB", 40960, 8.0),
+    ("A100 80GB", 81920, 8.0),
+    ("A800 80GB", 81920, 8.0),
+    ("L4", 23034, 8.9),
+    ("L20", 46068, 8.9),
+    ("L40", 46068, 8.9),
+    ("L40S", 46068, 8.9),
+    ("H20", 97871, 9.0),
+    ("H100 80GB", 81559, 9.0),
+    ("H100 NVL", 95830, 9.0),
+    ("H800", 81559, 9.0),
+    ("H200", 143771, 9.0),
+    ("GH200 96GB", 97871, 9.0),
+    ("B200", 183359, 10.0),
+)
+KNOWN = tuple(KnownGpu(name, mib * _MIB, capability) for name, mib, capability in _TABLE)
+
+_FILLER = re.compile(r"\b(nvidia|geforce|tesla|quadro|pcie|sxm\d?|hbm\d?e?)\b|[^a-z0-9]")
+_GIB = re.compile(r"(\d+)\s*g(i?b)?\b", re.IGNORECASE)
+_SIZE = re.compile(r"\s*([\d_]+(?:\.\d+)?)\s*([KMGT]?)(i?)(B?)\s*$", re.IGNORECASE)
+
+
+def _key(name: str) -> str:
+    text = _GIB.sub(lambda size: f"{size[1]}g", name.lower())
+    return _FILLER.sub("", text.replace("-", " "))
+
+
+def find_gpu(name: str, where: str = "--gpu") -> KnownGpu:
+    """The GPU a person means: "RTX 4090", "4090", "a100-80gb". UsageError with near names otherwise."""
+    wanted = _key(name)
+    by_key = {_key(gpu.name): gpu for gpu in KNOWN}
+    if wanted in by_key:
+        return by_key[wanted]
+    # "4090" for "rtx4090", "a6000" for "rtxa6000", "v100" is two boards and stays open
+    tails = [gpu for key, gpu in by_key.items() if wanted and key.removeprefix("rtx") == wanted]
+    if len(tails) == 1:
+        return tails[0]
+    open_to = [gpu.name for key, gpu in by_key.items() if wanted and key.startswith((wanted, "rtx" + wanted))]
+    if open_to:
+        raise UsageError(f"{name!r} could be several GPUs", where=where, hint=f"say one of: {', '.join(open_to)}")
+    near = get_close_matches(wanted, by_key, 3, 0.5)
+    meant = f"did you mean {', '.join(by_key[key].name for key in near)}?" if near else ""
+    hint = f"{meant} Or give its memory with --gpu-memory 24GiB".strip()
+    raise UsageError(f"no GPU called {name!r} is known", where=where, hint=hint)
+
+
+def parse_bytes(size: str | int, where: str) -> int:
+    """Bytes from "24GiB", "24GB", "24576MiB" or a number; GB is 10^9, G and GiB are 2^30, as in Kubernetes' Gi."""
+    match = _SIZE.match(str(size))
+    number = float(match[1].replace("_", "")) if match else 0.0
+    if match is None or number <= 0:
+        raise UsageError(f"{size!r} is no size of memory", where=where, hint="write 24GiB, 24GB or a number of bytes")
+    power = " KMGT".index(match[2].upper() or " ")
+    decimal = bool(match[4]) and not match[3]
+    value = int(number * (1000**power if decimal else 1024**power))
+    if value < 256 * _MIB:
+        raise UsageError(
+            f"{size!r} is less than any GPU has", where=where, hint="write 24GiB, 24GB or a number of bytes"
+        )
+    return value

@@ -1,0 +1,75 @@
+"""Reading a configuration file as text, with errors that say where and what to do."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lorachk.errors import UsageError
+from lorachk.run import Source
+
+_BOMS = ((b"\xef\xbb\xbf", "UTF-8"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
+_LARGEST = 16 * 2**20  # bytes; a configuration file of this size is something else
+
+
+def where(path: str, line: int | None = None, col: int | None = None) -> str:
+    """`path:line:col`, as terminals and editors make it a link."""
+    return ":".join(str(part) for part in (path, line, col) if part is not None)
+
+
+def position(text: str, offset: int) -> tuple[int, int]:
+    """Line and column of a character offset, both from 1."""
+    return text.count("\n", 0, offset) + 1, offset - (text.rfind("\n", 0, offset) + 1) + 1
+
+
+def beside(path: str, named: str) -> str:
+    """A path as the file at `path` means it: relative to that file's folder."""
+    home = Path(named).expanduser()
+    return os.path.normpath(Path(path).parent / home)  # pathlib alone would keep "a/../b"
+
+
+def read_text(path: str, kind: str, named_at: str | None = None) -> tuple[str, Source]:
+    """The text of a configuration file and its `source` row.
+
+    Raises UsageError when the file is missing, is a folder, or is not UTF-8 text. `named_at` is where its path stands.
+    """
+    try:
+        if Path(path).stat().st_size > _LARGEST:
+            raise UsageError(f"a {kind} file of more than 16 MiB is not read", where=path)
+        raw = Path(path).read_bytes()
+    except FileNotFoundError:
+        hint = f"named at {named_at}" if named_at else None
+        raise UsageError(
+            f"there is no file {path!r}", where=named_at or path, hint=hint and _neighbours(path)
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UsageError(f"cannot be read: {reason}", where=path) from None
+    for mark, name in _BOMS:
+        if raw.startswith(mark):
+            raise UsageError(
+                f"starts with a {name} byte-order mark, which the libraries do not read",
+                where=where(path, 1, 1),
+                hint="save the file as UTF-8 without byte-order mark",
+            )
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line, col = position(raw[: error.start].decode("utf-8") + "?", len(raw[: error.start].decode("utf-8")))
+        raise UsageError(
+            f"byte 0x{raw[error.start]:02x} is not UTF-8",
+            where=where(path, line, col),
+            hint="save the file as UTF-8",
+        ) from None
+    return text, Source(path, kind, len(raw), "utf-8")
+
+
+def _neighbours(path: str) -> str | None:
+    folder = Path(path).parent
+    if not folder.is_dir():
+        return f"the folder {str(folder)!r} does not exist either"
+    from difflib import get_close_matches
+
+    names = [entry.name for entry in folder.iterdir()]
+    close = get_close_matches(Path(path).name, names, 3, 0.6)
+    return f"beside it there is {', '.join(close)}" if close else None

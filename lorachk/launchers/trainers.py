@@ -1,0 +1,136 @@
+"""What each trainer calls things, and what it does on its own account.
+
+Flag names are from reference/trainers.md 4.8; behaviour of MiniCPM-V's finetune.py from 2.7, 4.1, 5.1 and 5.3.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from lorachk.launchers.command import Launch
+
+TRAINERS = ("minicpmv", "vlm-r1", "llava", "qwen-vl", "llamafactory", "ms-swift", "axolotl", "trl", "hf")
+
+# Trainers whose flags are transformers.TrainingArguments with its defaults.
+PLAIN_HF = {"minicpmv", "llava", "qwen-vl", "hf"}
+
+# Run field -> flag names, the first one that is given counts.
+COMMON: dict[str, tuple[str, ...]] = {
+    "model": ("model_name_or_path", "model_id", "model"),
+    "data": ("data_path", "data_file_paths"),
+    "eval_data": ("eval_data_path", "eval_path"),
+    "image_root": ("image_folder", "image_folders"),
+    "max_length": ("model_max_length", "max_length", "max_seq_length"),
+    "max_slice_nums": ("max_slice_nums",),
+    "llm_type": ("llm_type",),
+    "use_lora": ("use_lora", "lora_enable", "use_peft"),
+    "tune_llm": ("tune_llm", "tune_mm_llm"),
+    "tune_vision": ("tune_vision", "tune_mm_vision"),
+    "lora_r": ("lora_r", "lora_rank"),
+    "lora_alpha": ("lora_alpha",),
+    "lora_dropout": ("lora_dropout",),
+    "lora_bias": ("lora_bias",),
+    "target_modules": ("lora_target_modules", "target_modules"),
+    "modules_to_save": ("lora_modules_to_save", "modules_to_save"),
+    "fp16": ("fp16",),
+    "bf16": ("bf16",),
+    "tf32": ("tf32",),
+    "load_in_4bit": ("load_in_4bit",),
+    "load_in_8bit": ("load_in_8bit",),
+    "per_device_train_batch_size": ("per_device_train_batch_size",),
+    "gradient_accumulation_steps": ("gradient_accumulation_steps",),
+    "learning_rate": ("learning_rate",),
+    "lr_scheduler_type": ("lr_scheduler_type",),
+    "max_steps": ("max_steps",),
+    "num_train_epochs": ("num_train_epochs",),
+    "optim": ("optim",),
+    "gradient_checkpointing": ("gradient_checkpointing", "activation_checkpointing"),
+    "deepspeed": ("deepspeed",),
+    "output_dir": ("output_dir",),
+    "device_map": ("device_map",),
+}
+
+# Where a trainer's flag is not what COMMON would take it for.
+SPECIAL: dict[str, dict[str, tuple[str, ...]]] = {
+    "minicpmv": {"modules_to_save": ()},  # --lora_modules_to_save is accepted and ignored
+    "vlm-r1": {"max_length": ("max_completion_length",)},
+    "ms-swift": {"data": ("dataset",), "eval_data": ("val_dataset",)},
+    "llamafactory": {"max_length": ("cutoff_len",), "data": (), "image_root": ("media_dir",)},
+}
+
+# Flags of the polarity opposite to the field's.
+INVERTED: dict[str, tuple[str, ...]] = {
+    "tune_vision": ("freeze_vision_tower", "freeze_vit", "freeze_vision_modules"),
+    "tune_llm": (),
+}
+
+# transformers.TrainingArguments; read in 4.51.3, 4.57.1, 5.0.0, 5.3.0 and 5.23.0, where they are the same.
+HF_DEFAULTS: dict[str, Any] = {
+    "per_device_train_batch_size": 8,
+    "gradient_accumulation_steps": 1,
+    "learning_rate": 5e-5,
+    "lr_scheduler_type": "linear",
+    "max_steps": -1,
+    "num_train_epochs": 3.0,
+    "fp16": False,
+    "bf16": False,
+    "gradient_checkpointing": False,
+}
+
+# Defaults of the trainers' own arguments.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "minicpmv": {
+        "llm_type": "minicpm",
+        "max_length": 2048,
+        "max_slice_nums": 9,
+        "use_lora": False,
+        "tune_llm": True,
+        "tune_vision": True,
+        "lora_r": 64,
+        "lora_alpha": 64.0,
+        "lora_dropout": 0.05,
+        "lora_bias": "none",
+        "optim": "adamw_torch",
+    },
+    "llava": {"use_lora": False, "lora_r": 64, "lora_alpha": 16.0, "lora_dropout": 0.05, "max_length": 512},
+}
+
+# LoRA targets when the flag is not given: one string, which PEFT matches as a whole regex.
+DEFAULT_TARGET = {"minicpmv": r"llm\..*layers\.\d+\.self_attn\.(q_proj|k_proj|v_proj)"}
+
+_PROGRAMS = (
+    (re.compile(r"(^|/|\.)(open_r1|grpo_jsonl|grpo_rec)"), "vlm-r1"),
+    (re.compile(r"(^|/)llava/|train_mem\.py$|train_xformers\.py$"), "llava"),
+    (re.compile(r"qwenvl/train|train_qwen\.py$"), "qwen-vl"),
+    (re.compile(r"swift/cli"), "ms-swift"),
+)
+
+
+def recognise(launch: Launch) -> str | None:
+    """The trainer a launch command starts; None when it gives no clue."""
+    if launch.launcher in TRAINERS:
+        return launch.launcher
+    program = launch.program or ""
+    if "llm_type" in launch.flags and program.endswith("finetune.py"):
+        return "minicpmv"
+    for pattern, trainer in _PROGRAMS:
+        if pattern.search(program):
+            return trainer
+    if {"lora_enable", "mm_projector_type"} & launch.flags.keys() and "version" in launch.flags:
+        return "llava"
+    if {"output_dir", "per_device_train_batch_size"} <= launch.flags.keys():
+        return "hf"
+    return None
+
+
+def aliases(trainer: str | None) -> dict[str, tuple[str, ...]]:
+    """Run field to flag names for one trainer."""
+    return {**COMMON, **SPECIAL.get(trainer or "", {})}
+
+
+def modules_saved_whole(trainer: str | None, tune_vision: bool | None) -> list[str] | None:
+    """The modules_to_save that MiniCPM-V's finetune.py hard-codes; None for others, or when tune_vision is unknown."""
+    if trainer != "minicpmv" or tune_vision is None:
+        return None
+    return ["embed_tokens", "resampler", *(["vpm"] if tune_vision else [])]

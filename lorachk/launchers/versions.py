@@ -1,0 +1,80 @@
+"""The versions a run will use, and the library defaults that moved between them."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+
+from packaging.version import InvalidVersion, Version
+
+# The distributions whose versions decide how a run behaves.
+OF_INTEREST = (
+    "accelerate",
+    "autoawq",
+    "auto-gptq",
+    "bitsandbytes",
+    "datasets",
+    "deepspeed",
+    "flash-attn",
+    "gptqmodel",
+    "huggingface-hub",
+    "llamafactory",
+    "ms-swift",
+    "numpy",
+    "nvidia-ml-py",
+    "peft",
+    "pillow",
+    "qwen-vl-utils",
+    "safetensors",
+    "tokenizers",
+    "torch",
+    "torchvision",
+    "transformers",
+    "triton",
+    "trl",
+    "xformers",
+)
+
+
+@cache
+def installed(name: str) -> str | None:
+    """Version of an installed distribution, from its metadata; nothing is imported."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def used(name: str, environment: dict[str, str]) -> str | None:
+    """Version a run will use: as stated in [environment], else the installed one; None when neither."""
+    return environment.get(name) or installed(name)
+
+
+def at_least(stated: str | None, floor: str) -> bool | None:
+    """Whether a version is `floor` or newer; None when it is unknown or no PEP 440 version."""
+    if stated is None:
+        return None
+    try:
+        return Version(stated) >= Version(floor)
+    except InvalidVersion:
+        return None
+
+
+def default_use_reentrant(transformers: str | None) -> bool | None:
+    """What `gradient_checkpointing_enable()` passes when nothing is said.
+
+    Read in modeling_utils.py of the released wheels: True in 4.51.3 and 4.57.1, False in 5.0.0, 5.1.0, 5.2.0, 5.3.0
+    and 5.23.0.
+    """
+    newer = at_least(transformers, "5.0.0")
+    return None if newer is None else not newer
+
+
+def default_optim(transformers: str | None, torch: str | None) -> str | None:
+    """TrainingArguments.optim: fused since transformers 4.57 on torch 2.8 or newer, read in the wheels named above."""
+    if at_least(transformers, "4.52") is False:
+        return "adamw_torch"
+    if at_least(transformers, "4.57"):
+        fused = at_least(torch, "2.8")
+        return None if fused is None else "adamw_torch_fused" if fused else "adamw_torch"
+    return None  # between the two it was not looked at
