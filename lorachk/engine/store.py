@@ -135,10 +135,12 @@ class Store:
         except UnicodeEncodeError:  # lone surrogates from "\ud800" in someone's JSON
             data = encode([_without_surrogates(row) for row in prepared])
         file.write_bytes(data)
+        # DuckDB's reader allocates twice this per thread, so it follows the longest row instead of a generous maximum.
+        longest = max(4 * 2**20, 2 * max(map(len, data.splitlines()), default=0))
         spec = ", ".join(f"'{c.name}': '{c.type}'" for c in table.columns)
         self._db.execute(
             f"INSERT INTO \"{table.name}\" SELECT * FROM read_json(?, format = 'newline_delimited',"  # noqa: S608
-            f" columns = {{{spec}}}, maximum_object_size = 268435456)",
+            f" columns = {{{spec}}}, maximum_object_size = {longest})",
             [str(file)],
         )
         file.unlink()
