@@ -98,7 +98,7 @@ def _section(
     small[heads_key] = new_heads
     if kv_key:
         small[kv_key] = new_kv
-    rope = next((section[k] for k in _ROPE if isinstance(section.get(k), Mapping)), {})
+    rope: Mapping[str, Any] = next((section[k] for k in _ROPE if isinstance(section.get(k), Mapping)), {})
     partial = _partial_rotary(section, rope)
     head_dim = _HEAD_DIM if partial == 1 else int(2 * _HEAD_DIM)
     head_dim = max(head_dim, -(-least // (new_heads * 8)) * 8)

@@ -32,8 +32,17 @@ _ARGS = (
 )
 # Parts of a DeepSpeed file that write files, need CUDA kernels, or search; none decides whether a step is right.
 _DROPPED = (
-    "aio autotuning comms_logger csv_monitor elasticity flops_profiler scheduler sparse_attention tensorboard wandb"
-).split()
+    "aio",
+    "autotuning",
+    "comms_logger",
+    "csv_monitor",
+    "elasticity",
+    "flops_profiler",
+    "scheduler",
+    "sparse_attention",
+    "tensorboard",
+    "wandb",
+)
 _PLAIN_OPTIMIZERS = {"adam", "adamw"}
 
 
@@ -99,7 +108,7 @@ def make_plan(run: Run, options: Options, folder: Path) -> Plan:
     deepspeed = _deepspeed(run, args, real, changes) if run.deepspeed_config else None
     kbit = bool(run.load_in_4bit or run.load_in_8bit)
     if kbit and not real:
-        changes.append("the base model is not quantized (bitsandbytes needs a GPU); prepare_model_for_kbit_training runs")
+        changes.append("the base model is not quantized (bitsandbytes needs a GPU)")
     model = str(Path(run.model).resolve()) if Path(run.model).is_dir() else run.model
     return Plan(
         folder=str(folder),
@@ -239,9 +248,8 @@ def _small_zero(zero: dict[str, Any], config: dict[str, Any], changes: list[str]
     if zero.get("stage") == 3:
         # Parameters below the threshold are never released, and all of a miniature's are below the default.
         zero["stage3_param_persistence_threshold"] = 0
-    for key in ("zero_quantized_weights", "zero_quantized_nontrainable_weights", "zero_quantized_gradients"):
-        if zero.pop(key, None):
-            changes.append(f"{key} is off (it needs CUDA kernels)")
+    quantized = ("zero_quantized_weights", "zero_quantized_nontrainable_weights", "zero_quantized_gradients")
+    changes.extend(f"{key} is off (it needs CUDA kernels)" for key in quantized if zero.pop(key, None))
     if isinstance(zero.get("zero_hpz_partition_size"), int) and zero["zero_hpz_partition_size"] > 1:
         zero["zero_hpz_partition_size"] = 1
     for key in ("offload_optimizer", "offload_param"):

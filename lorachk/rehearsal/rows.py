@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ class Rows:
     def __init__(self, folder: str, name: str) -> None:
         self._file = (Path(folder) / f"rows-{name}.jsonl").open("a", encoding="utf-8")
 
-    def add(self, kind: str, **values: Any) -> None:
+    def add(self, table: str, /, **values: Any) -> None:
         """Write one row; NaN and infinity are kept."""
-        self._file.write(json.dumps({"kind": kind, **values}, default=str) + "\n")
+        self._file.write(json.dumps({"row": table, "at": time.time(), **values}, default=str) + "\n")
         self._file.flush()
 
 

@@ -1,0 +1,134 @@
+"""Starts the processes of a rehearsal, each in its own process group with a time limit, and leaves none behind.
+
+torchrun starts every rank in a session of its own, so that killing torchrun's group would not reach them: on Linux the
+ranks ask the kernel to die with torchrun; everywhere the ranks' own groups are killed by the pids they reported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from lorachk.rehearsal.plan import Plan
+from lorachk.rehearsal.rows import read_rows
+
+_GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+_TAIL = 4000  # characters of stderr that are kept
+
+
+class Ended(NamedTuple):
+    """How a process ended: `code` as in subprocess (negative: signal), `timed_out`, and the end of its stderr."""
+
+    code: int
+    timed_out: bool
+    stderr: str
+
+
+def prepare(plan: Plan, timeout: float) -> Ended:
+    """Run the preparing process."""
+    return _run(plan, "prepare", ["-m", "lorachk.rehearsal.prepare"], timeout)
+
+
+def train(plan: Plan, timeout: float) -> Ended:
+    """Run all ranks under torchrun; one rank without DeepSpeed runs as `python train.py` does, outside DDP."""
+    if plan.ranks == 1 and not plan.deepspeed:
+        return _run(plan, "train", ["-m", "lorachk.rehearsal.worker"], timeout)
+    torchrun = ["--standalone", "--nproc_per_node", str(plan.ranks), "--max-restarts", "0"]
+    return _run(plan, "train", ["-m", "lorachk.rehearsal.ranks", *torchrun, "-m", "lorachk.rehearsal.worker"], timeout)
+
+
+def _run(plan: Plan, name: str, arguments: list[str], timeout: float) -> Ended:
+    folder = Path(plan.folder)
+    command = [sys.executable, *arguments, str(plan.save())]
+    errors = folder / f"{name}.stderr"
+    with (folder / f"{name}.stdout").open("wb") as out, errors.open("wb") as err:
+        process = subprocess.Popen(
+            command, env=environment(plan), stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+        )
+        timed_out = False
+        try:
+            process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            timed_out = True
+        finally:
+            # Also on Ctrl-C and on any other way out.
+            _stop(process, folder)
+    text = errors.read_text(encoding="utf-8", errors="replace")
+    return Ended(process.returncode, timed_out, text[-_TAIL:])
+
+
+def environment(plan: Plan) -> dict[str, str]:
+    """The user's environment with what keeps a rehearsal on this machine, quiet and off the network."""
+    changed = {
+        "HF_HUB_OFFLINE": "1",
+        "HF_MODULES_CACHE": str(Path(plan.folder) / "modules"),
+        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // plan.ranks)),
+        "PYTHONPATH": os.pathsep.join(
+            filter(None, [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")])
+        ),
+        "PYTHONUNBUFFERED": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "WANDB_MODE": "disabled",
+    }
+    if plan.device == "cpu":
+        changed |= {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+    # A rehearsal inside a job must not join that job's ranks.
+    inherited = {
+        k: v
+        for k, v in os.environ.items()
+        if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "GROUP_RANK")
+        and not k.startswith(("TORCHELASTIC_", "ACCELERATE_", "FSDP_"))
+    }
+    return {**inherited, **changed}
+
+
+def _stop(process: subprocess.Popen[bytes], folder: Path) -> None:
+    """End the process, its group and every rank that reported itself."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    rows = list(read_rows(folder))
+    over = {r["rank"] for r in rows if r["row"] == "finished"}
+    for row in rows:
+        if row["row"] == "started" and row["rank"] not in over:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(row["pid"], signal.SIGKILL)
+
+
+def killing_signal(stderr: str) -> str | None:
+    """Name of the signal that killed a rank, from torchrun's summary; None when none did.
+
+    SIGTERM does not count: torchrun sends it to the other ranks after the first failure.
+    """
+    for code in re.findall(r"exitcode\s*:\s*-(\d+)", stderr):
+        if int(code) != signal.SIGTERM:
+            return signal_name(int(code))
+    return None
+
+
+def signal_name(number: int) -> str:
+    """SIGKILL for 9, and so on."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def last_line(stderr: str) -> str:
+    """The last line that says something: an exception's own line where there is one."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if re.match(r"(?:\[rank\d+\]:\s*)?[\w.]*(?:Error|Exception)\b", line)]
+    return (errors or lines or ["it wrote nothing"])[-1][:500]

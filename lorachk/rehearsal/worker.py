@@ -1,0 +1,96 @@
+"""One rank of a rehearsal: `torchrun ... -m lorachk.rehearsal.worker plan.json`.
+
+Trains the plan's steps through transformers' Trainer (and so through accelerate and DeepSpeed, as the user's run will),
+and reports rows. What is measured stands in `probe`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from lorachk.rehearsal.plan import Plan
+from lorachk.rehearsal.rows import Rows, die_with_parent
+
+_NO_GRADIENT = "does not require grad and does not have a grad_fn"
+
+
+def main() -> int:
+    """Run the rank; 0 when every phase was completed, 1 after an error (which is a row)."""
+    die_with_parent()
+    plan = Plan.load(sys.argv[1])
+    rank = int(os.environ.get("RANK", "0"))
+    rows = Rows(plan.folder, f"rank{rank}")
+    rows.add("started", rank=rank, pid=os.getpid())
+    progress = {"phase": "build"}
+    try:
+        _run(plan, rank, rows, progress)
+    # Whatever a library raises is what the rehearsal is there to see.
+    except Exception as error:
+        rows.add(
+            "error",
+            rank=rank,
+            type=type(error).__name__,
+            text=" ".join(str(error).split())[:2000],
+            phase=progress["phase"],
+            no_gradient=_NO_GRADIENT in str(error),
+        )
+        traceback.print_exc()
+        # Not a normal exit: tearing the process group down would wait for the other ranks.
+        sys.stderr.flush()
+        os._exit(1)
+    rows.add("finished", rank=rank)
+    return 0
+
+
+def _run(plan: Plan, rank: int, rows: Rows, progress: dict[str, str]) -> None:
+    import torch
+
+    from lorachk.rehearsal.build import add_adapter, load_base, prepare_base, training_arguments
+    from lorachk.rehearsal.probe import RehearsalTrainer, snapshot, write_updates
+    from lorachk.rehearsal.roundtrip import check_saved
+
+    rows.add("versions", text=_versions())
+    # Before the model: under ZeRO-3 from_pretrained partitions because these arguments exist.
+    args = training_arguments(plan)
+    batches = torch.load(Path(plan.folder) / "batches.pt", weights_only=True)
+    model = load_base(plan)
+    architecture = type(model).__name__
+    prepare_base(model, plan)
+    model = add_adapter(model, plan)
+    sizes = [(p.requires_grad, int(getattr(p, "ds_numel", p.numel()))) for p in model.parameters()]
+    rows.add(
+        "model",
+        architecture=architecture,
+        parameters=sum(n for _, n in sizes),
+        trainable=sum(n for trained, n in sizes if trained),
+    )
+    trainer = RehearsalTrainer(model, args, batches, plan, rank, rows, progress)
+    trainer.train()
+    progress["phase"] = "save"
+    after = snapshot(trainer)
+    if rank == 0:
+        write_updates(rows, trainer.before, after)
+    folder = Path(plan.folder) / "adapter"
+    trainer.save_model(str(folder))
+    if rank == 0:
+        progress["phase"] = "reload"
+        check_saved(plan, after, folder, rows)
+
+
+def _versions() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = []
+    for name in ("torch", "transformers", "peft", "accelerate", "deepspeed"):
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:  # noqa: PERF203
+            found.append(f"{name} not installed")
+    return ", ".join(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
