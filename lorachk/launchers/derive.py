@@ -14,7 +14,8 @@ def derive(
 ) -> None:
     """Fill fields that nothing stated, in place.
 
-    `launched` says that the whole launch configuration was given, so that what is absent is off rather than unknown. `version` is config.json's own field of that name.
+    `launched` says that the whole launch configuration was given, so that what is absent is off rather than unknown.
+    `version` is config.json's own field of that name.
     """
     trainer = layers.get("trainer")
     for name, value in trainers.DEFAULTS.get(trainer or "", {}).items():

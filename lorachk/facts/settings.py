@@ -1,0 +1,58 @@
+"""Tables run, setting and source: what was resolved from the user's files, and from where."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from lorachk.facts.collector import Context, Row
+from lorachk.facts.tables import tables
+from lorachk.launchers.values import Unknown
+from lorachk.run import Location, Run, Setting
+
+
+def collect(context: Context) -> None:
+    """Fill run (one row), setting (one row per leaf) and source (one row per file)."""
+    context.sink.add("run", [run_row(context.run)])
+    context.sink.add("setting", [setting_row(setting) for setting in context.settings])
+    context.sink.add("source", [source._asdict() for source in context.sources])
+
+
+def run_row(run: Run) -> Row:
+    """The run as a row: a column per field, and `<field>_at` where it was read."""
+    columns = {column.name for column in tables()["run"].columns}
+    values = run.model_dump(include=columns & set(Run.model_fields))
+    return {**values, **{f"{name}_at": location(at) for name, at in run.origins.items() if f"{name}_at" in columns}}
+
+
+def setting_row(setting: Setting) -> Row:
+    """A setting as a row. A value only the shell could tell has type unknown and its reason for value."""
+    value = setting.value
+    known = not isinstance(value, Unknown)
+    return {
+        "kind": setting.kind,
+        "pointer": setting.pointer,
+        "name": setting.pointer.rpartition("/")[2].replace("~1", "/").replace("~0", "~"),
+        "value": text(value) if known else value.reason,
+        "type": json_type(value) if known else "unknown",
+        "at": location(setting.at),
+    }
+
+
+def location(at: Location) -> Mapping[str, Any]:
+    """A location as a LOCATION struct."""
+    return at._asdict()
+
+
+def text(value: Any) -> str:
+    """A value as text: strings as they are, the rest as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def json_type(value: Any) -> str:
+    """JSON type of a value; whole numbers apart from others. Dates of TOML count as strings."""
+    if value is None:
+        return "null"
+    kinds = ((bool, "boolean"), (int, "integer"), (float, "number"), ((list, tuple), "array"), (dict, "object"))
+    return next((name for kind, name in kinds if isinstance(value, kind)), "string")
