@@ -79,11 +79,18 @@ _BLOCK_START = re.compile(r"^([-+=]|\d+(?=[.)](?:\s|$)))")
 _CODE_SPAN = re.compile(r"`([^`]+)`")
 
 
+def _literal(text: str) -> str:
+    return _MARKDOWN.sub(lambda m: "&lt;" if m[0] == "<" else f"\\{m[0]}", text)
+
+
+def _not_a_block(text: str) -> str:
+    """A list or heading mark counts at the start only; a number's mark is the character after it."""
+    return _BLOCK_START.sub(lambda m: f"{m[0]}\\" if m[0].isdigit() else f"\\{m[0]}", text)
+
+
 def markdown_cell(text: str) -> str:
     """`text` as literal inline GitHub Markdown: no markup, HTML, autolink or table cell comes out of it."""
-    escaped = _MARKDOWN.sub(lambda m: "&lt;" if m[0] == "<" else f"\\{m[0]}", sentence(text))
-    # A list or heading mark counts at the start only; a number's mark is the character after it.
-    return _BLOCK_START.sub(lambda m: f"{m[0]}\\" if m[0].isdigit() else f"\\{m[0]}", escaped)
+    return _not_a_block(_literal(sentence(text)))
 
 
 def markdown(text: str) -> str:
@@ -92,17 +99,7 @@ def markdown(text: str) -> str:
     Not for table cells, which "|" ends even inside code.
     """
     parts = _CODE_SPAN.split(sentence(text))
-    return "".join(f"`{part}`" if n % 2 else _inner(part, n) for n, part in enumerate(parts))
-
-
-def _inner(part: str, position: int) -> str:
-    """Escaped text with the blanks around it, which `markdown_cell` strips."""
-    body = part.strip(" ")
-    if not body:
-        return part
-    lead, tail = part[: len(part) - len(part.lstrip(" "))], part[len(part.rstrip(" ")) :]
-    escaped = markdown_cell(body) if position == 0 else markdown_cell(f"x{body}")[1:]  # not the start of a block
-    return f"{lead}{escaped}{tail}"
+    return _not_a_block("".join(f"`{part}`" if n % 2 else _literal(part) for n, part in enumerate(parts)))
 
 
 def _plain(value: Any) -> Any:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from lorachk.engine.finding import Finding, Report, Severity
 from lorachk.report import Options
 from lorachk.report.escape import command_data, command_property, no_commands, sentence, visible
-from lorachk.report.words import how_many, inside, short_fix, shown_path, verdict, worst_first
+from lorachk.report.words import by_reason, how_many, inside, short_fix, shown_path, verdict, worst_first
 
 _LEVEL = {Severity.error: "error", Severity.warning: "warning", Severity.info: "notice"}
 
 
 def render(report: Report, options: Options) -> str:
-    """One command per finding, per broken rule and per internal error; the verdict as last line."""
+    """One command per finding, per broken rule and per internal error; then what was not judged, and the verdict."""
     lines = [_annotation(f, options) for f in worst_first(report)]
     for rule in report.broken:
         title = f"{visible(rule.rule)} {visible(rule.name)} broke"
         lines.append(_command("warning", {"title": title}, sentence(rule.reason)))
     lines += [_command("warning", {"title": "lorachk internal error"}, sentence(e)) for e in report.internal_errors]
+    for word, rules in (("skipped", report.skipped), ("ignored", report.ignored)):
+        lines += [no_commands(f"{word} {', '.join(codes)}: {reason}") for reason, codes in by_reason(rules)]
     return "\n".join([*lines, f"lorachk: {verdict(report)}", ""])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
@@ -9,6 +10,8 @@ from lorachk.engine.finding import Finding, Report, Skipped
 from lorachk.report import Options
 from lorachk.report.escape import paragraphs, sentence, visible
 from lorachk.report.words import how_many, inside, more, short_fix, spot, worst_first
+
+_LINE_START = re.compile(r"^(\s*)::", re.MULTILINE)
 
 
 def render(report: Report, options: Options) -> str:
@@ -29,8 +32,8 @@ def render(report: Report, options: Options) -> str:
         ET.SubElement(suite, "system-out").text = "\n".join(sentence(n) for n in report.notes)
     ET.indent(suites)
     text: str = ET.tostring(suites, encoding="us-ascii", xml_declaration=True).decode("ascii")
-    # A CI log reads "##[" anywhere in a line; "#" is the same character.
-    return text.replace("##", "#&#35;") + "\n"
+    # A CI log reads "##[" anywhere in a line and "::" at its start; XML spells both so that readers see no difference.
+    return _LINE_START.sub(r"\1&#58;:", text.replace("##", "#&#35;")) + "\n"
 
 
 def _cases(report: Report, options: Options) -> list[ET.Element]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lorachk.engine.finding import Finding, Report, Severity, Skipped
 from lorachk.report import Options, fit, rehearsed
-from lorachk.report.escape import clipped, markdown, markdown_cell, sentence
+from lorachk.report.escape import clipped, markdown, markdown_cell, no_commands, sentence
 from lorachk.report.words import (
     by_reason,
     how_many,
@@ -36,7 +36,7 @@ def render(report: Report, options: Options) -> str:
     trouble += [f"internal error: {e}" for e in report.internal_errors]
     if trouble:
         parts.append(_items(trouble))
-    return "\n\n".join(parts) + "\n"
+    return no_commands("\n\n".join(parts)) + "\n"
 
 
 def _finding(finding: Finding, options: Options) -> str:
