@@ -8,7 +8,13 @@ from lorachk.launchers.versions import OF_INTEREST, installed
 
 def collect(context: Context) -> None:
     """One row per distribution: what [environment] states, else what is installed here."""
-    context.sink.add("package", rows(context))
+    found = rows(context)
+    context.sink.add("package", found)
+    known = {row["name"] for row in found}
+    for name, used in (("deepspeed", context.run.deepspeed), ("transformers", context.run.trainer)):
+        if used and name not in known:
+            reason = f"{name} is not installed here: state its version under [environment] in lorachk.toml"
+            context.sink.unknown("package.version", reason, 1)
 
 
 def rows(context: Context) -> list[Row]:

@@ -67,11 +67,9 @@ def _adapter(layers: Layers, trainer: str | None) -> None:
 def _checkpointing(
     layers: Layers, arguments: dict[str, Found], trainer: str | None, environment: dict[str, str]
 ) -> None:
-    if not layers.get("gradient_checkpointing"):
-        return
     if trainer == "minicpmv":  # finetune.py sets both on its own account, whatever the flags say
         layers.values["use_reentrant"] = False
-        layers.values["input_require_grads"] = True
+        layers.derive("input_require_grads", layers.get("gradient_checkpointing"))
         return
     for name in ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs"):
         given = arguments.get(name)
