@@ -1,1 +1,1 @@
-"""Reading training records: containers (JSON array, JSON lines, broken ones), dialects, and what a trainer does with each record."""
+"""Reading training records: containers, broken ones among them, dialects, what a trainer makes of a record."""

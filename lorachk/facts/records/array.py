@@ -147,7 +147,7 @@ class ArrayReader:
             try:
                 found_value = decode(text, start)
                 if not self._eof and found_value.end == len(text):
-                    raise Malformed("cut by the buffer", len(text))  # a number may go on
+                    raise Malformed("cut by the buffer", len(text))  # noqa: TRY301 - a number may go on
             except Malformed as error:
                 if not self._eof and self._incomplete(error, text) and len(self._buffer) < LONGEST:
                     self._take(text, start)

@@ -37,7 +37,7 @@ class _Constants:
     """Remembers whether NaN or Infinity was met; json tells the word but not the place."""
 
     def __init__(self) -> None:
-        self.word: str | None = None
+        self.word = ""
 
     def __call__(self, word: str) -> float:
         self.word = self.word or word
@@ -50,7 +50,7 @@ _decoder = json.JSONDecoder(parse_constant=_constants)
 
 def decode(text: str, start: int) -> Decoded:
     """Decode the value at `start`. Raises Malformed."""
-    _constants.word = None
+    _constants.word = ""
     try:
         value, end = _decoder.raw_decode(text, start)
     except json.JSONDecodeError as error:
@@ -76,7 +76,11 @@ def _explained(text: str, error: json.JSONDecodeError) -> str:
     before = text[max(0, error.pos - 80) : error.pos].rstrip()[-1:]
     if here == "'":
         return f"{error.msg}: strings in single quotes are Python, not JSON"
-    if "railing comma" in error.msg or (before == "," and here in ("}", "]")) or (here == "," and _closes(text, error.pos)):
+    if (
+        "railing comma" in error.msg
+        or (before == "," and here in ("}", "]"))
+        or (here == "," and _closes(text, error.pos))
+    ):
         return f"{error.msg}: a comma before a closing bracket is not JSON"
     if text.startswith(("True", "False", "None"), error.pos):
         return f"{error.msg}: True, False and None are Python, not JSON"

@@ -165,7 +165,8 @@ def _parts(role: str | None, content: Any, pointer: str) -> tuple[Turn, list[Ref
     """A turn whose content is not a string, and the images its parts bring along."""
     speaker = _SPEAKERS.get(role) if role else None
     if not isinstance(content, list):
-        return Turn(role, speaker, _type(content) if content is None or content is _ABSENT else "other", "", 0, _NONE), []
+        kind = _type(content) if content is None or content is _ABSENT else "other"
+        return Turn(role, speaker, kind, "", 0, _NONE), []
     texts, placeholders, images = [], 0, []
     for number, part in enumerate(content):
         if isinstance(part, str):

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 
 class Item(NamedTuple):
-    """A record: its value, the bytes it was read from, index from 0, line from 1, and RFC 6901 pointer."""
+    """A record: its value, the bytes it was read from, number from 0, line from 1, and RFC 6901 pointer."""
 
     value: Any
     raw: bytes
-    index: int
+    number: int
     line: int
     pointer: str
 
@@ -21,3 +21,4 @@ class Fault(NamedTuple):
     text: str
     offset: int
     json: bool = True  # False: JSON is fine, the shape of the file is not
+    line: int | None = None  # instead of the offset

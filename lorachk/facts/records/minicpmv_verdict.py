@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lorachk.facts.records.dialect import KEY, PLACEHOLDER, Shape
+from lorachk.facts.records.dialect import KEY, PLACEHOLDER
 
 
 class Verdict(NamedTuple):
@@ -40,10 +40,8 @@ class Length(NamedTuple):
 KEPT = Verdict("kept")
 
 
-def verdict(
-    value: Any, shape: Shape, pictures: Sequence[Picture], llm_type: str = "qwen", length: Length | None = None
-) -> Verdict:
-    """The fate of one record. `pictures` are in the order of `shape.images`.
+def verdict(value: Any, pictures: Sequence[Picture], llm_type: str = "qwen", length: Length | None = None) -> Verdict:
+    """The fate of one record. `pictures` are in the order of the record.
 
     `llm_type` is qwen or llama3. The branch of any other value fails for every record at this commit, whatever the
     record says; that is a matter of the launch file, so here it is judged like qwen.
@@ -58,8 +56,8 @@ def verdict(
     texts = [t["content"] if isinstance(t.get("content"), str) else "" for t in turns]
     if not single and (missing := _missing_key(texts, value["image"])):
         return Verdict("replaced", f"not found {missing} in image dict")
-    if fault := _markers(texts, single, llm_type):
-        return fault
+    if uneven := _markers(texts, single, llm_type):
+        return uneven
     if not _trained(turns, llm_type):
         return Verdict("replaced", "No tokens available to compute loss: no answer")
     cut = _cut(length)

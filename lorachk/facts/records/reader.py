@@ -43,6 +43,10 @@ class Reader:
             if self.foreign is None:
                 for item in self._items(stream):
                     self.records += 1
+                    if not isinstance(item.value, dict):
+                        what = _KINDS.get(type(item.value), "a number")
+                        text = f"record {item.number} is {what}, not an object"
+                        self._note(Fault(text, 0, json=False, line=item.line))
                     yield item
                 if self.container == "array" and not self.records:
                     self._note(Fault("the array holds no records", 0, json=False))
@@ -51,7 +55,11 @@ class Reader:
 
     def place(self) -> Place | None:
         """Where the fault is; reads the file once more."""
-        return None if self.fault is None else place(self.path, self.fault.offset)
+        if self.fault is None:
+            return None
+        if self.fault.line is not None:
+            return Place(self.fault.line, None, None)
+        return place(self.path, self.fault.offset)
 
     def _note(self, fault: Fault) -> None:
         # NaN is the least of faults: another one is the better news.
@@ -116,6 +124,7 @@ def _is_lines(first: bytes, start: int) -> bool:
     return isinstance(value, dict) and any(isinstance(value.get(k), list) for k in _CONVERSATION)
 
 
+_KINDS = {list: "a list", str: "a string", type(None): "null", bool: "a boolean"}
 _ENCODINGS = {
     "utf-8-sig": "Unexpected UTF-8 BOM: the file starts with a byte order mark, which Python's json refuses",
 }

@@ -9,9 +9,7 @@ import json
 import re
 from typing import Any, NamedTuple
 
-_TOKEN = re.compile(
-    r'\s+|"(?:[^"\\\n]|\\.)*"|' + r"'(?:[^'\\\n]|\\.)*'" + r"|[{}\[\],:]|[^\s\"'{}\[\],:]+", re.DOTALL
-)
+_TOKEN = re.compile(r'\s+|"(?:[^"\\\n]|\\.)*"|' + r"'(?:[^'\\\n]|\\.)*'" + r"|[{}\[\],:]|[^\s\"'{}\[\],:]+", re.DOTALL)
 _WORDS = {"True": "true", "False": "false", "None": "null"}
 _CLOSES = {"}": "{", "]": "["}
 _QUOTE = re.compile(r"\\.|\"", re.DOTALL)

@@ -1,4 +1,4 @@
-"""A dataset file as a stream of UTF-8 bytes, whatever it is encoded in, and places in that stream as line and column."""
+"""A dataset file as a stream of UTF-8 bytes, whatever its encoding, and places in it as line and column."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
+_CONTINUED = bytes(range(0x80, 0xC0))  # UTF-8: bytes that go on with a character
 BLOCK = 4 << 20  # bytes read at once: large enough for C speed, small enough to be nothing in memory
 
 # Longest first: the UTF-32 mark begins with the UTF-16 one.
@@ -25,8 +26,8 @@ class Place(NamedTuple):
     """A place in a file: line and column from 1 (in characters), and up to 80 characters around it."""
 
     line: int
-    col: int
-    context: str
+    col: int | None
+    context: str | None
 
 
 def encoding_of(head: bytes) -> str:
@@ -112,7 +113,7 @@ def place(path: Path, offset: int) -> Place:
                 characters = 0
             # Count starts of characters, so that a block may end inside one.
             tail = part[cut + 1 :]
-            characters += len(tail) - sum(tail.count(bytes((b,))) for b in range(0x80, 0xC0)) if not tail.isascii() else len(tail)
+            characters += len(tail.translate(None, _CONTINUED))
             if seen + len(block) > offset:
                 near = before + block
                 at = offset - seen + len(before)
