@@ -11,11 +11,12 @@ import re
 from typing import Any, NamedTuple
 
 from lorachk.errors import UsageError
-from lorachk.launchers.text import where
+from lorachk.launchers.text import position, where
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _SCALAR = re.compile(r"[^\s,\]}]+")
+_TRAILING = "there is a comma before the closing bracket"
 
 
 class Leaf(NamedTuple):
@@ -56,7 +57,10 @@ def parse_json(text: str, path: str) -> Document:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         message, hint = explain(text, error)
-        raise UsageError(message, where=where(path, error.lineno, error.colno), hint=hint) from None
+        offset = error.pos
+        if message == _TRAILING:  # Python 3.13 points at the comma, older ones behind it
+            offset = text.rindex(",", 0, error.pos + 1)
+        raise UsageError(message, where=where(path, *position(text, offset)), hint=hint) from None
     except RecursionError:
         raise UsageError("nested too deeply to be a configuration file", where=path) from None
     scanner = _Scanner(text)
@@ -76,7 +80,7 @@ def explain(text: str, error: json.JSONDecodeError) -> tuple[str, str | None]:
     if at.startswith(("//", "/*", "#")):
         return "JSON has no comments", "delete the comment, or move it to the file that launches the run"
     if message.startswith("Illegal trailing comma") or (before.endswith(",") and at[:1] in ("}", "]")):
-        return "there is a comma before the closing bracket", "delete the last comma"
+        return _TRAILING, "delete the last comma"
     for python, right in (("True", "true"), ("False", "false"), ("None", "null")):
         if at.startswith(python):
             return f"{python} is Python, not JSON", f"write {right}"

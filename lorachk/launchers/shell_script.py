@@ -150,7 +150,8 @@ class _Evaluator:
                 joined += [*([Piece("text", " ", False, piece.line, piece.col)] if joined else []), *element]
             return joined
         if piece.operator.endswith("+"):
-            return self._scalar(piece.default or ()) if known is not None else []
+            counts = known is not None and (piece.operator == "+" or bool(_text(known)))
+            return self._scalar(piece.default or ()) if counts else []
         if known is None or (piece.operator.startswith(":") and not _text(known) and not _is_unknown(known)):
             if piece.default is not None:
                 default = self._scalar(piece.default)
@@ -173,8 +174,11 @@ class _Evaluator:
                     fields[-1] += element
                     fresh = False
                 continue
-            for piece in self._expand(source):
-                if source.kind == "text" or source.quoted or piece.kind == "unknown":
+            expanded = self._expand(source)
+            if source.quoted and not expanded:
+                expanded = [Piece("text", "", True, source.line, source.col)]  # "" is an argument, nothing is none
+            for piece in expanded:
+                if source.kind == "text" or source.quoted or piece.quoted or piece.kind == "unknown":
                     fields[-1].append(piece)
                     fresh = False
                     continue

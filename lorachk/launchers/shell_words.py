@@ -246,7 +246,7 @@ def _until(reader: _Reader, end: int) -> Word:
         pieces += [piece for piece in _word(inner) if piece.text or piece.kind != "text"]
         if inner.offset <= before or (inner.offset < end and inner.text[inner.offset] in " \t\n;&|<>()"):
             gap = inner.text[inner.offset]
-            pieces += _literal(inner, gap, inner.offset, quoted=True)
+            pieces += _literal(inner, gap, inner.offset, quoted=False)
             inner.offset += 1
     return tuple(pieces)
 
