@@ -11,7 +11,7 @@ def full() -> Report:
     """Every part of a report, with the numbers of a plausible run."""
     return Report(
         command="check",
-        findings=[_optimistic_memory(), _reentrant(), _placeholders(), _ema()],
+        findings=[_memory_error(), _reentrant(), _placeholders(), *_unread_keys(), _tf32()],
         passed=["D101", "D102", "P101"],
         skipped=[
             Skipped("T101", "answers-truncated", "no tokenizer: openbmb/MiniCPM-V-2_6 is not a folder on this machine"),
@@ -50,7 +50,7 @@ def unjudged() -> Report:
     return Report(command="data", skipped=[Skipped("D101", "dataset-not-json", "no dataset was named")], exit_code=0)
 
 
-def _optimistic_memory() -> Finding:
+def _memory_error() -> Finding:
     return Finding(
         "V101",
         "out-of-memory",
@@ -102,7 +102,22 @@ def _placeholders() -> Finding:
     )
 
 
-def _ema() -> Finding:
+def _unread_keys() -> list[Finding]:
+    """Two findings of one rule."""
+    return [
+        Finding(
+            "Z208",
+            "unread-key",
+            Severity.warning,
+            f"DeepSpeed reads no key {key}.",
+            "Remove the key, or move it to where DeepSpeed reads it.",
+            (Place("configs/ds_zero3.json", line, 5, f"/{key}"),),
+        )
+        for key, line in (("zero_stage", 3), ("gradient_accumulation", 9))
+    ]
+
+
+def _tf32() -> Finding:
     return Finding(
         "N107",
         "no-tf32",

@@ -118,3 +118,13 @@ def test_long_paths_are_not_broken() -> None:
     finding = Finding("D101", "x", Severity.error, "m", "", (Place(path, 3, 4),))
     text = render(Report("data", findings=[finding]), "terminal", Options(color=False, width=80))
     assert f"    {path}:3:4\n" in text
+
+
+def test_many_findings_of_one_rule_share_head_and_fix() -> None:
+    """Twelve times the same advice would bury the other findings."""
+    finding = Finding("Z208", "unread-key", Severity.warning, "DeepSpeed reads no key x.", "Remove it.")
+    text = render(Report("check", findings=[finding] * 25), "terminal", Options(color=False, width=80))
+    assert "warning[Z208] unread-key  25 times\n" in text
+    assert text.count("reads no key") == 20
+    assert "... and 5 more; --format concise lists all" in text
+    assert text.count("fix: ") == 1

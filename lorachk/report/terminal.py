@@ -6,7 +6,9 @@ It reads alike at 80 columns, without colour and in a CI log; colour only repeat
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from io import StringIO
+from itertools import groupby
 
 from rich.console import Console
 from rich.text import Text
@@ -20,7 +22,8 @@ from lorachk.report.terminal_tables import tables
 from lorachk.report.words import how_many, inside, more, short_fix, spot, worst_first
 
 _STYLE = {Severity.error: "bold red", Severity.warning: "bold yellow", Severity.info: "bold cyan"}
-_EXAMPLES = 5
+_EXAMPLES = 5  # places shown per finding
+_MESSAGES = 20  # findings shown per rule
 _NOTE = 300  # characters of an example's note
 _TRAILING_BLANKS = re.compile(r" +(?=(?:\x1b\[0m)?$)", re.MULTILINE)
 
@@ -29,8 +32,8 @@ def render(report: Report, options: Options) -> str:
     """The whole report as text, with colour where the terminal takes it."""
     console = _console(options)
     with console.capture() as captured:
-        for finding in worst_first(report):
-            _finding(console, finding, options)
+        for _, group in groupby(worst_first(report), key=lambda f: (f.severity, f.rule)):
+            _rule(console, list(group), options)
         tables(console, report)
         footer(console, report)
     return no_commands(_TRAILING_BLANKS.sub("", captured.get()))
@@ -49,23 +52,36 @@ def _console(options: Options) -> Console:
     )
 
 
-def _finding(console: Console, finding: Finding, options: Options) -> None:
-    style = _STYLE[finding.severity]
+def _rule(console: Console, findings: Sequence[Finding], options: Options) -> None:
+    """All findings of one rule under one head, with its advice once."""
+    first = findings[0]
+    style = _STYLE[first.severity]
     head = Text.assemble(
-        (finding.severity.name, style), (f"[{visible(finding.rule)}]", style), " ", (visible(finding.name), "bold")
+        (first.severity.name, style), (f"[{visible(first.rule)}]", style), " ", (visible(first.name), "bold")
     )
-    message = sentence(finding.message)
-    if (many := how_many(finding)) and not _says(message, finding):
+    if len(findings) > 1:
+        head.append(f"  {len(findings):,} times")
+    elif (many := how_many(first)) and not _says(sentence(first.message), first):
         head.append(f"  {many}")
     line(console, head)
+    for finding in findings[:_MESSAGES]:
+        _finding(console, finding, options)
+    if len(findings) > _MESSAGES:
+        rest = f"... and {len(findings) - _MESSAGES:,} more; --format concise lists all"
+        line(console, Text(rest, style="dim"), indent=2)
+    for fix in dict.fromkeys(short_fix(f.fix) for f in findings):
+        if fix:
+            block(console, Text(fix), indent=2, mark=Text("fix: ", style="bold green"))
+    line(console, Text())
+
+
+def _finding(console: Console, finding: Finding, options: Options) -> None:
+    message = sentence(finding.message)
     block(console, Text(message), indent=2)
     for place in finding.places[:_EXAMPLES]:
         _place(console, place, message, options)
     if rest := more(finding, finding.places[:_EXAMPLES]):
         line(console, Text(f"... and {rest:,} more", style="dim"), indent=4)
-    if fix := short_fix(finding.fix):
-        block(console, Text(fix), indent=2, mark=Text("fix: ", style="bold green"))
-    line(console, Text())
 
 
 def _says(message: str, finding: Finding) -> bool:

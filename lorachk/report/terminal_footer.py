@@ -27,7 +27,7 @@ def footer(console: Console, report: Report) -> None:
         "red",
     )
     _list(console, "Internal errors (a bug in lorachk, not in your run)", report.internal_errors, "red")
-    line(console, Text(looked_at(report), style="dim"))
+    block(console, Text(looked_at(report), style="dim"))
     block(console, Text(verdict(report), style=_style(report)))
     if report.findings:
         code = visible(max(report.findings, key=lambda f: f.severity).rule)

@@ -141,7 +141,8 @@ def verdict(report: Report) -> str:
     if report.internal_errors:
         troubles.append(plural(len(report.internal_errors), "internal error"))
     if report.findings:
-        return f"Found {tally(report)} ({rules_tally(report)})."
+        crashed = f", with {plural(len(report.internal_errors), 'internal error')}" if report.internal_errors else ""
+        return f"Found {tally(report)} ({rules_tally(report)}){crashed}."
     if troubles:
         return f"Nothing found, but {' and '.join(troubles)} ({rules_tally(report)})."
     if not report.passed:
@@ -163,7 +164,7 @@ _COUNTED = {
     "image": "image",
     "setting": "setting",
     "package": "package",
-    "parameter": "parameter",
+    "parameter": "parameter tensor",
     "gpu": "GPU",
 }
 
