@@ -19,7 +19,9 @@ VALUES = st.recursive(
 
 
 @given(VALUES, st.sampled_from([None, 0, 2, "\t"]), st.booleans())
-def test_every_position_is_where_the_standard_library_reads_the_value(value: object, indent: object, ascii_: bool) -> None:
+def test_every_position_is_where_the_standard_library_reads_the_value(
+    value: object, indent: object, ascii_: bool
+) -> None:
     """The scanner and json must agree for any valid text, else every reported place is in doubt."""
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_)  # type: ignore[arg-type]
     document = parse_json(text, "x.json")
@@ -50,7 +52,7 @@ def test_a_key_that_stands_twice_is_found_and_the_last_counts() -> None:
         ('{"a": 1,}', "1:8", "comma before the closing"),
         ('{"a": [1,\n2,\n]}', "2:2", "comma before the closing"),
         ("{'a': 1}", "1:2", "straight double quotes"),
-        ('{"a": \'b\'}', "1:7", "straight double quotes"),
+        ("{\"a\": 'b'}", "1:7", "straight double quotes"),
         ('{"a": 1 // note\n}', "1:9", "no comments"),
         ('{"a": 1, # note\n"b": 2}', "1:10", "no comments"),
         ('{"a": None}', "1:7", "write null"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lorachk.errors import UsageError
 from lorachk.launchers.command import find_launch, processes
@@ -30,7 +33,7 @@ SCRIPTS = [
     'ARGS="\n  --x 1 \\\n  --y 2\n"\nrun $ARGS z',
     'A=1; A="$A 2"\nexport C=3 && run "$A" $C | cat 2>&1',
     r'run "llm\..*layers\.\d+\.self_attn\.(q_proj|k_proj)" > /dev/null',
-    "E=\nrun a $E b \"$E\" ${E:-empty} ${E+set} ${E:+full}",
+    'E=\nrun a $E b "$E" ${E:-empty} ${E+set} ${E:+full}',
 ]
 
 
@@ -57,7 +60,7 @@ def test_nothing_is_run(tmp_path: Path) -> None:
     [
         ("N=$(nvidia-smi -L | wc -l)\ntorchrun --nproc_per_node $N t.py --x 1", "$(nvidia-smi -L | wc -l) (line 1)"),
         ("\ntorchrun --nproc_per_node $GPUS t.py --x 1", "$GPUS (line 2)"),
-        ("N=8\nif [ -n \"$FEW\" ]; then\n  N=2\nfi\ntorchrun --nproc_per_node $N t.py --x 1", "set under a condition"),
+        ('N=8\nif [ -n "$FEW" ]; then\n  N=2\nfi\ntorchrun --nproc_per_node $N t.py --x 1', "set under a condition"),
         ("for N in 1 2; do\ntorchrun --nproc_per_node ${N%x} t.py --x 1\ndone", "${N%x} (line 2)"),
     ],
 )
@@ -71,7 +74,8 @@ def test_what_only_the_shell_knows_stays_unknown_and_says_why(script: str, reaso
 
 def test_script_arguments_that_are_not_given_change_nothing() -> None:
     """Qwen's scripts loop over "$1"; launched without arguments their defaults hold."""
-    script = 'M="model"\nwhile [[ "$1" != "" ]]; do\n case $1 in\n -m ) shift; M=$1 ;;\n esac\ndone\npython t.py --m $M --x 1'
+    loop = 'while [[ "$1" != "" ]]; do\n case $1 in\n -m ) shift; M=$1 ;;\n esac\ndone\n'
+    script = f'M="model"\n{loop}python t.py --m $M --x 1'
     assert words(script)[3] == "model"
 
 
@@ -118,3 +122,36 @@ def test_unclosed_quotes_are_named(script: str) -> None:
         evaluate(script, "x.sh")
     assert caught.value.where is not None
     assert caught.value.where.startswith("x.sh:1:")
+
+
+PARTS = [
+    "A",
+    "=",
+    "$A",
+    "${A:-",
+    "}",
+    "$(",
+    ")",
+    "`",
+    "'",
+    '"',
+    "\\",
+    "\n",
+    " ",
+    ";",
+    "&&",
+    "if ",
+    "fi",
+    "(",
+    "<<",
+    ">",
+    "#",
+    "é",
+]
+
+
+@given(st.lists(st.sampled_from([*PARTS, "torchrun t.py ", "--x ", "case ", "esac", "done", "for "]), max_size=25))
+def test_any_text_is_read_or_refused(parts: list[str]) -> None:
+    """A script this reader does not understand must not end in a traceback or an endless loop."""
+    with contextlib.suppress(UsageError):
+        find_launch(evaluate("".join(parts), "x.sh"), "x.sh")

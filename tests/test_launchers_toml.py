@@ -67,12 +67,12 @@ def toml(folder: Path, text: str) -> str:
     [
         ('[run]\nmodl = "x"\n', "2:8", "did you mean 'model'?"),
         ("[lnt]\n", "1:1", "did you mean 'lint'?"),
-        ('[run]\ndata = 3\n', "2:8", "'data' must be a string or a list"),
+        ("[run]\ndata = 3\n", "2:8", "'data' must be a string or a list"),
         ("[run]\nnum_gpus = true\n", "2:12", "must be a whole number"),
         ('[run]\ntrainer = "minicpm"\n', "2:11", "did you mean 'minicpmv'?"),
         ('[lint]\nfail_on = "errors"\n', "2:11", "did you mean 'error'?"),
         ('[lint]\nselect = ["D", 1]\n', "2:16", "must be a string"),
-        ('[environment]\ndeepspeed = 0.18\n', "2:13", "must be a string"),
+        ("[environment]\ndeepspeed = 0.18\n", "2:13", "must be a string"),
         ('[run]\nmodel = "x\n', "2:11", ""),
     ],
 )

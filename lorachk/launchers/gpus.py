@@ -66,6 +66,8 @@ _TABLE: tuple[tuple[str, int, float], ...] = (
 )
 KNOWN = tuple(KnownGpu(name, mib * _MIB, capability) for name, mib, capability in _TABLE)
 
+_USUAL = {"h100": "H100 80GB"}  # what is meant when nothing else is said
+
 _FILLER = re.compile(r"\b(nvidia|geforce|tesla|quadro|pcie|sxm\d?|hbm\d?e?)\b|[^a-z0-9]")
 _GIB = re.compile(r"(\d+)\s*g(i?b)?\b", re.IGNORECASE)
 _SIZE = re.compile(r"\s*([\d_]+(?:\.\d+)?)\s*([KMGT]?)(i?)(B?)\s*$", re.IGNORECASE)
@@ -80,6 +82,7 @@ def find_gpu(name: str, where: str = "--gpu") -> KnownGpu:
     """The GPU a person means: "RTX 4090", "4090", "a100-80gb". UsageError with near names otherwise."""
     wanted = _key(name)
     by_key = {_key(gpu.name): gpu for gpu in KNOWN}
+    by_key |= {short: by_key[_key(name)] for short, name in _USUAL.items()}
     if wanted in by_key:
         return by_key[wanted]
     # "4090" for "rtx4090", "a6000" for "rtxa6000", "v100" is two boards and stays open
