@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from lorachk.engine.finding import Severity
 from lorachk.engine.page import as_dict
 from lorachk.engine.rules import builtin_rules, load_rules
 from lorachk.engine.select import Selection
@@ -31,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _judge(arguments: argparse.Namespace) -> int:
+    from lorachk.report import Options as RenderOptions
     from lorachk.report import write
 
     resolved = resolve(_resolve_options(arguments))
@@ -49,7 +51,8 @@ def _judge(arguments: argparse.Namespace) -> int:
     fail_on = arguments.fail_on or lint.fail_on or "error"
     report.exit_code = exit_code(report, fail_on=fail_on, no_skips=arguments.no_skips)
     chosen = arguments.format or ("github" if os.environ.get("GITHUB_ACTIONS") == "true" else "terminal")
-    write(report, chosen, Path(arguments.output) if arguments.output else None)
+    threshold = None if fail_on == "never" else Severity[fail_on]
+    write(report, chosen, Path(arguments.output) if arguments.output else None, RenderOptions(fail_on=threshold))
     return report.exit_code
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lorachk.engine.finding import Finding, Place, Report, Severity, Skipped
+from lorachk.engine.finding import Finding, Place, Report, Severity, Skipped, percent
 from lorachk.report import Options, fit, rehearsed, render
-from lorachk.report.words import gib, how_many, more, percent, short_fix, spot, verdict
+from lorachk.report.words import gib, how_many, more, short_fix, spot, verdict
 from tests.report_samples import GIB, full
 
 

@@ -82,3 +82,15 @@ class Report:
     def worst(self) -> Severity | None:
         """Highest severity found."""
         return max((f.severity for f in self.findings), default=None)
+
+
+def percent(count: int, total: int) -> str:
+    """count / total in per cent; never "100 %" when some are left, never "0 %" when there are some."""
+    share = 100 * count / total
+    if count == total or not count:
+        return f"{share:.0f} %"
+    if share < 0.01:
+        return "<0.01 %"
+    if share > 99.9:
+        return ">99.9 %"
+    return f"{share:.0f} %" if 10 <= share < 99.5 else f"{share:.3g} %" if share >= 10 else f"{share:.2g} %"

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePath
 
-from lorachk.engine.finding import Finding, Place, Report, Severity, Skipped
+from lorachk.engine.finding import Finding, Place, Report, Severity, Skipped, percent
 from lorachk.report.escape import clipped, sentence, visible
 
 GIB = 2**30
@@ -17,18 +17,6 @@ _NOUN = {"encoding": "record", "gpu": "GPU"}  # tables whose rows a person calls
 def plural(count: int, noun: str) -> str:
     """ "1 record", "2 records", "665,000 records"."""
     return f"{count:,} {noun if count == 1 else noun + 's'}"
-
-
-def percent(count: int, total: int) -> str:
-    """count / total in per cent; never "100 %" when some are left, never "0 %" when there are some."""
-    share = 100 * count / total
-    if count == total or not count:
-        return f"{share:.0f} %"
-    if share < 0.01:
-        return "<0.01 %"
-    if share > 99.9:
-        return ">99.9 %"
-    return f"{share:.0f} %" if 10 <= share < 99.5 else f"{share:.3g} %" if share >= 10 else f"{share:.2g} %"
 
 
 def gib(size: float | None) -> str:
