@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -187,3 +189,29 @@ def test_rows_have_every_column_and_place(tmp_path: Path) -> None:
     from lorachk.facts.tables import tables
 
     assert row.keys() <= {column.name for column in tables()["run"].columns}
+
+
+def test_a_dataset_with_its_trainer_says_nothing_about_the_adapter() -> None:
+    """`lorachk data --trainer minicpmv` must not judge flags nobody gave."""
+    run = resolved(data=["train.json"], trainer="minicpmv").run
+    assert (run.max_length, run.max_slice_nums) == (2048, 9)
+    assert (run.use_lora, run.tune_llm, run.zero_stage, run.learning_rate, run.frozen_parameters) == (None,) * 5
+
+
+def test_lora_config_builds_the_real_one() -> None:
+    """The rehearsal hands these arguments to PEFT."""
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(**resolved(launch=str(OFFICIAL / "finetune_lora.sh")).run.lora_config)
+    assert (config.r, config.lora_alpha, config.modules_to_save) == (64, 64, ["embed_tokens", "resampler", "vpm"])
+    assert isinstance(config.target_modules, str)
+
+
+def test_nothing_heavy_is_imported() -> None:
+    """Linting a configuration must take a fraction of a second, without torch."""
+    code = (
+        "import sys; from lorachk.launchers.resolve import *; from lorachk.facts import settings, packages, machine;"
+        f"resolve(ResolveOptions(isolated=True, launch={str(OFFICIAL / 'finetune_lora.sh')!r}));"
+        "print(sorted({'torch', 'transformers', 'deepspeed', 'duckdb', 'PIL', 'rich', 'pynvml'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

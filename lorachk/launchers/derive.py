@@ -19,7 +19,8 @@ def derive(
     """
     trainer = layers.get("trainer")
     for name, value in trainers.DEFAULTS.get(trainer or "", {}).items():
-        layers.derive(name, value)
+        if launched or name in ("max_length", "max_slice_nums"):  # a dataset alone is read with these
+            layers.derive(name, value)
     _target(layers, trainer)
     if launched and trainer in trainers.PLAIN_HF:
         for name, value in trainers.HF_DEFAULTS.items():

@@ -196,7 +196,7 @@ class _Resolver:
             for name, argument in peft.LORA_FIELDS.items():
                 if argument not in self.lora and values.get(name) is not None:
                     regex = name == "target_modules" and values.get("target_regex")
-                    self.lora[argument] = values[name][0] if regex else values[name]
+                    self.lora[argument] = values[name][0] if regex else _whole(values[name])
         arguments = {k: f.value for k, f in self.arguments.items() if not isinstance(f.value, Unknown)}
         return Run(
             **values,
@@ -206,3 +206,8 @@ class _Resolver:
             training_args=arguments,
             origins=self.layers.origins,
         )
+
+
+def _whole(value: Any) -> Any:
+    """64.0 as 64: LoraConfig declares alpha as a whole number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -38,6 +38,7 @@ COMMON: dict[str, tuple[str, ...]] = {
     "tf32": ("tf32",),
     "load_in_4bit": ("load_in_4bit",),
     "load_in_8bit": ("load_in_8bit",),
+    "bnb_4bit_quant_storage": ("bnb_4bit_quant_storage",),
     "per_device_train_batch_size": ("per_device_train_batch_size",),
     "gradient_accumulation_steps": ("gradient_accumulation_steps",),
     "learning_rate": ("learning_rate",),
