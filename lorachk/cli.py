@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lorachk {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
 
-    def add(name: str, text: str, *groups: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    def add(name: str, text: str, *groups: _Parser) -> _Parser:
         made = commands.add_parser(name, help=text, description=text, parents=list(groups), epilog=_EPILOG)
         made.set_defaults(parser=made)
         return made
@@ -82,8 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _judging() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(add_help=False)
+def _judging() -> _Parser:
+    parser = _Parser(add_help=False)
     group = parser.add_argument_group("report")
     group.add_argument("--select", action="append", default=[], metavar="CODES", help="only these codes or prefixes")
     group.add_argument("--ignore", action="append", default=[], metavar="CODES", help="not these codes or prefixes")
@@ -97,8 +97,8 @@ def _judging() -> argparse.ArgumentParser:
     return parser
 
 
-def _run_options() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(add_help=False)
+def _run_options() -> _Parser:
+    parser = _Parser(add_help=False)
     group = parser.add_argument_group("the run (each beats lorachk.toml)")
     group.add_argument(
         "--config",
@@ -117,16 +117,16 @@ def _run_options() -> argparse.ArgumentParser:
     return parser
 
 
-def _data_options() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(add_help=False)
+def _data_options() -> _Parser:
+    parser = _Parser(add_help=False)
     group = parser.add_argument_group("looking at data")
     group.add_argument("--eval-data", action="append", default=[], metavar="FILE", help="evaluation files")
     group.add_argument("--deep", action="store_true", help="decode every image, not a sample")
     return parser
 
 
-def _model_options() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(add_help=False)
+def _model_options() -> _Parser:
+    parser = _Parser(add_help=False)
     group = parser.add_argument_group("launch and machine")
     group.add_argument("--launch", metavar="FILE", help="launch script")
     group.add_argument("--peft", metavar="FILE", help="adapter_config.json or its folder")
@@ -139,8 +139,8 @@ def _model_options() -> argparse.ArgumentParser:
     return parser
 
 
-def _train_options() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(add_help=False)
+def _train_options() -> _Parser:
+    parser = _Parser(add_help=False)
     group = parser.add_argument_group("rehearsal")
     group.add_argument("--steps", type=_positive, default=3, metavar="N", help="steps (3)")
     group.add_argument("--ranks", type=_positive, default=2, metavar="N", help="ranks (2)")
