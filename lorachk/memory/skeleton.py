@@ -111,10 +111,11 @@ def model_class(config: Any, folder: Path, *, trust_remote_code: bool) -> Any:
     raise NotCollected(f"the installed transformers {transformers.__version__} has no class {wanted}")
 
 
-def build(run: Run, *, trust_remote_code: bool = False, layers: int | None = None) -> Any:
+def build(run: Run, *, trust_remote_code: bool = False, layers: int | None = None, vision: int | None = None) -> Any:
     """Base model on the meta device, in the dtype the run would load it in.
 
-    `layers` cuts the language model to its first layers. Raises NotCollected when it cannot be built.
+    `layers` and `vision` cut the language model and the vision tower to their first layers. Raises NotCollected when
+    it cannot be built.
     """
     try:
         import torch
@@ -128,6 +129,8 @@ def build(run: Run, *, trust_remote_code: bool = False, layers: int | None = Non
     set_attention(config, "eager" if run.training_args.get("attn_implementation") == "eager" else "sdpa")
     if layers is not None:
         cut_layers(config, layers)
+    if vision is not None:
+        cut_vision(config, vision)
     try:
         with torch.device("meta"), _no_init_weights():
             model = cls(config)
@@ -171,6 +174,33 @@ def cut_layers(config: Any, layers: int) -> None:
     if getattr(text, "layer_types", None):
         text.layer_types = list(text.layer_types)[:layers]
     text.num_hidden_layers = layers
+
+
+def vision_layers(config: Any) -> int | None:
+    """Layers of the vision tower; None without a tower, or when it is not a plain stack."""
+    return getattr(getattr(config, "vision_config", None), _depth(config), None)
+
+
+def shortest_vision(config: Any) -> int | None:
+    """Fewest layers to which `cut_vision` can cut: MiniCPM-V merges patches after a layer in the middle."""
+    total = vision_layers(config)
+    if total is None:
+        return None
+    inserted = getattr(config.vision_config, "insert_layer_id", None)
+    return min(total, 2 if inserted is None else inserted + 2)
+
+
+def cut_vision(config: Any, layers: int) -> None:
+    """Keep the first `layers` layers of the vision tower."""
+    vision = config.vision_config
+    setattr(vision, _depth(config), layers)
+    if getattr(vision, "fullatt_block_indexes", None):  # Qwen2.5-VL: the others attend in windows
+        vision.fullatt_block_indexes = [0]
+
+
+def _depth(config: Any) -> str:
+    vision = getattr(config, "vision_config", None)
+    return "depth" if hasattr(vision, "depth") else "num_hidden_layers"
 
 
 def set_attention(config: Any, implementation: str) -> None:
