@@ -42,7 +42,9 @@ class ArrayReader:
         prefix: str = "",
         embedded: bool = False,
         bracketed: bool = True,
+        block: int = BLOCK,
     ) -> None:
+        self._size = block
         self._stream, self._note, self._prefix, self._embedded = stream, note, prefix, embedded
         self._open = self._bracketed = bracketed  # inside brackets; objects may follow each other without any
         self._buffer = first[start:]
@@ -60,8 +62,8 @@ class ArrayReader:
         """All records that can be read."""
         more = True
         while more:
-            if len(self._buffer) < BLOCK:
-                self._fill(BLOCK)
+            if len(self._buffer) < self._size:
+                self._fill(self._size)
             if self._signature and self._open and (batch := self._block()):
                 yield from batch
             else:
@@ -151,7 +153,7 @@ class ArrayReader:
             except Malformed as error:
                 if not self._eof and self._incomplete(error, text) and len(self._buffer) < LONGEST:
                     self._take(text, start)
-                    self._fill(max(BLOCK, len(self._buffer)))
+                    self._fill(max(self._size, len(self._buffer)))
                     return True
                 at = self._broken(text, start, error, items)
                 continue
@@ -161,7 +163,7 @@ class ArrayReader:
                 break  # try whole blocks now
         self._take(text, at)
         if goes_on:
-            self._fill(BLOCK)
+            self._fill(self._size)
         return goes_on
 
     def _separator(self, text: str, at: int) -> tuple[int, str]:

@@ -136,7 +136,8 @@ def _markers(texts: Sequence[str], single: bool, llm_type: str) -> Verdict | Non
         starts += sum(text.count("<slice>") for text in texts)
         ends += sum(text.count("</slice>") for text in texts)
     if starts != ends:
-        what = "<image> after the first turn" if single and starts > ends else "literal image markers in the text"
+        later = single and any(PLACEHOLDER in text for text in texts[1:])
+        what = "<image> after the first turn" if later else "literal image markers in the text"
         return Verdict("replaced", f"image start token != image end tokens: {what}")
     if starts:
         return Verdict("crash", "a literal pair of image markers in the text is taken for an image")

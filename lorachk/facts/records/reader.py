@@ -25,8 +25,9 @@ class Reader:
     `foreign` names a format that is not JSON and was not read. Memory is bounded by the longest record.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, block: int = BLOCK) -> None:
         self.path = path
+        self._block = block
         self.bytes = path.stat().st_size
         self.container: str | None = None
         self.encoding = "utf-8"
@@ -67,7 +68,7 @@ class Reader:
             self.fault = fault
 
     def _items(self, stream: Stream) -> Iterator[Item]:
-        first = stream.read()
+        first = stream.read(self._block)
         while first and not first.strip(_WHITE) and (block := stream.read()):
             first += block
         start = len(first) - len(first.lstrip(_WHITE))
@@ -80,7 +81,7 @@ class Reader:
         match first[start : start + 1]:
             case b"[":
                 self.container = "array"
-                yield from ArrayReader(stream, first, start + 1, self._note)
+                yield from ArrayReader(stream, first, start + 1, self._note, block=self._block)
             case b"{":
                 yield from self._objects(stream, first, start)
             case _:
@@ -98,10 +99,12 @@ class Reader:
             name = member.group(1).decode("utf-8", "replace")
             self._note(Fault(f"the top level is an object: its records are under {name!r}", start, json=False))
             pointer = f"/{name.replace('~', '~0').replace('/', '~1')}"
-            yield from ArrayReader(stream, first, member.end(2), self._note, prefix=pointer, embedded=True)
+            yield from ArrayReader(
+                stream, first, member.end(2), self._note, prefix=pointer, embedded=True, block=self._block
+            )
             return
         found = 0
-        for item in ArrayReader(stream, first, start, self._note, bracketed=False):
+        for item in ArrayReader(stream, first, start, self._note, bracketed=False, block=self._block):
             found += 1
             yield item._replace(pointer="")
         if found == 1:
@@ -116,7 +119,8 @@ def _is_lines(first: bytes, start: int) -> bool:
     if rest:
         return rest.startswith(b"{") and line.rstrip().endswith(b"}")
     if len(first) >= BLOCK:  # one very long line
-        return _MEMBER.search(first, start) is None or any(f'"{k}"'.encode() in first[:4096] for k in _CONVERSATION)
+        member = _MEMBER.search(first, start)
+        return member is None or member.group(1).decode("utf-8", "replace") in _CONVERSATION
     try:
         value = decode(line.decode("utf-8", "replace"), 0).value
     except Malformed:

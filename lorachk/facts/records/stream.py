@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 _CONTINUED = bytes(range(0x80, 0xC0))  # UTF-8: bytes that go on with a character
-BLOCK = 4 << 20  # bytes read at once: large enough for C speed, small enough to be nothing in memory
+BLOCK = 1 << 20  # bytes read at once: large enough for C speed, small enough to be nothing in memory
 
 # Longest first: the UTF-32 mark begins with the UTF-16 one.
 _MARKS = (
