@@ -33,5 +33,8 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/scan/run.py
 	$(BIN)/python benchmarks/memory/run.py
 
+verify-versions: $(STAMP)
+	$(BIN)/python benchmarks/versions/verify.py
+
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

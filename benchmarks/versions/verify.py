@@ -23,6 +23,8 @@ READY_TWICE = "mark a variable ready only once"
 # DeepSpeed version -> mode of worker.py -> text of the outcome
 EXPECTED = {
     "0.18.9": {"zero3-plain": CHECKPOINT_ERROR, "zero3-reentrant": "ok"},  # Z101
+    "0.19.2": {"zero3-plain": CHECKPOINT_ERROR},  # Z101: the last one that fails
+    "0.19.3": {"zero3-plain": "ok"},  # Z101: the first one that does not
     "0.19.8": {"zero3-plain": "ok", "zero3-reentrant": "ok"},  # Z101
 }
 # the DDP failure does not depend on DeepSpeed: the installed stack alone
