@@ -5,8 +5,10 @@ Memory does not grow with the file: records are read, judged and handed to the s
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 
@@ -36,10 +38,23 @@ def collect(context: Context) -> None:
         raise NotCollected("no dataset: name the file (lorachk data train.json), or give --data or [run] data")
     files = [(path, split) for path, split in files if _is_here(context, path)]
     collected = _Collected(context)
-    for path, split in files:
-        collected.file(path, split)
-    if files:
-        collected.finish()
+    with _no_garbage_collection():
+        for path, split in files:
+            collected.file(path, split)
+        if files:
+            collected.finish()
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Rows make no cycles, and looking for some among them takes a fifth of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _is_here(context: Context, path: str) -> bool:

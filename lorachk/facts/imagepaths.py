@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -54,7 +53,8 @@ class Resolver:
 
     def _near(self, path: str, candidates: Sequence[str]) -> str | None:
         """A file that is there: ~ or $VARIABLE expanded, slashes turned, other case, other ending."""
-        expanded = os.path.expandvars(os.path.expanduser(path))  # noqa: PTH111
+        plain = "~" not in path and "$" not in path
+        expanded = path if plain else os.path.expandvars(os.path.expanduser(path))  # noqa: PTH111
         turned = path.replace("\\", "/")
         guesses = [expanded] if expanded != path else []
         if turned != path:
@@ -65,7 +65,9 @@ class Resolver:
         for candidate in candidates:
             folder, name = os.path.split(candidate)
             names, stems = self._listing(folder)
-            found = names.get(name.lower()) or stems.get(PurePosixPath(name).stem.lower())
+            if not names:
+                continue
+            found = names.get(name.lower()) or stems.get(os.path.splitext(name)[0].lower())  # noqa: PTH122
             if found:
                 return os.path.join(folder, found)  # noqa: PTH118
         return None

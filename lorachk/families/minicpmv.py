@@ -112,9 +112,7 @@ def piece_sizes(size: Size, max_slice_nums: int = MAX_SLICE_NUMS, *, merge: int 
     if cut is None:
         return [_resized(*size, unit, upscale=True)]
     columns, rows = cut
-    slice_ = _resized(
-        _multiple(size[0], columns) / columns, _multiple(size[1], rows) / rows, unit, upscale=True
-    )
+    slice_ = _resized(_multiple(size[0], columns) / columns, _multiple(size[1], rows) / rows, unit, upscale=True)
     return [_resized(*size, unit, upscale=False), *[slice_] * (columns * rows)]
 
 

@@ -131,7 +131,7 @@ def _turns(
                 "speaker": turn.speaker,
                 "content_type": turn.content_type,
                 "characters": len(text),
-                "bytes": utf8_length(text),
+                "bytes": len(text) if text.isascii() else utf8_length(text),
                 "placeholders": turn.placeholders,
                 "keys": turn.keys,
                 "literals": special(text) if "<" in text else [],
