@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -166,6 +168,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.parser.error(f"{arguments.command} does not take {' '.join(strange)}")
     from lorachk import commands
 
+    # A CI job that is cancelled gets SIGTERM: unwind as for Ctrl-C, so that no training process is left behind.
+    for stop in (signal.SIGTERM, signal.SIGHUP):
+        with contextlib.suppress(ValueError):  # not in the main thread
+            signal.signal(stop, _stopped)
     try:
         return commands.run(arguments)
     except UsageError as error:
@@ -177,6 +183,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `lorachk ... | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
+
+
+def _stopped(number: int, _: object) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def _visible(text: str) -> str:
