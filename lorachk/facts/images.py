@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-import multiprocessing
 import os
 import zlib
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeout
-from concurrent.futures.process import BrokenProcessPool
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from lorachk.facts.imagefile import SECONDS, ImageFacts, inspect
 from lorachk.facts.imagepaths import Resolved, Resolver
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ProcessPoolExecutor
 
 DECODED = 1000  # images decoded in full; of more, a sample of about this many
 SEED = 0
@@ -85,6 +84,10 @@ class Images:
     def _inspect(self, tasks: Sequence[tuple[str, bool]]) -> list[ImageFacts | None]:
         if not self._parallel or len(tasks) < 2 * _CHUNK:
             return [inspect(path, full=full) for path, full in tasks]
+        # Imported here: a small dataset needs no workers, and their modules take as long as its scan.
+        from concurrent.futures import TimeoutError as FutureTimeout
+        from concurrent.futures.process import BrokenProcessPool
+
         chunks = [tasks[i : i + _CHUNK] for i in range(0, len(tasks), _CHUNK)]
         found: list[ImageFacts | None] = []
         futures: list[Future[list[ImageFacts]]] = [self._submit(chunk) for chunk in chunks]
@@ -101,6 +104,9 @@ class Images:
 
     def _submit(self, chunk: Sequence[tuple[str, bool]]) -> Future[list[ImageFacts]]:
         if self._pool is None:
+            import multiprocessing
+            from concurrent.futures import ProcessPoolExecutor
+
             # Not fork: threads of other libraries (DuckDB) may hold locks.
             self._pool = ProcessPoolExecutor(self._workers, mp_context=multiprocessing.get_context("spawn"))
         return self._pool.submit(_inspect_chunk, list(chunk))
