@@ -177,3 +177,48 @@ def test_launch_scripts_adapt_what_their_readme_says(run: str, adapted: int, sav
     assert not [name for name in names if "vision_tower" in name and name.endswith(".lora_A")]
     wrapped = [n for n, m in model.named_modules() if type(m).__name__ == "ModulesToSaveWrapper"]
     assert wrapped == [f"base_model.model.{name}" for name in saved]
+
+
+def report(command: str, run: str, tmp_path: Path, *options: str) -> dict:
+    """The JSON report of a lorachk command on a fixture, with its exit code."""
+    from lorachk.cli import main
+
+    output = tmp_path / "report.json"
+    toml = FIXTURES / run / "lorachk.toml"
+    code = main([command, "--config", str(toml), *options, "--format", "json", "--output", str(output)])
+    found: dict = json.loads(output.read_text())
+    assert found["exit_code"] == code
+    return found
+
+
+DATA_MISTAKES = {"D105", "D106", "D107", "D109", "D110", "D111", "I101", "I102"}
+
+
+def test_the_demos_data_mistakes_are_found(tmp_path: Path) -> None:
+    """The demo is the first thing a newcomer runs: every listed mistake must show."""
+    found = report("data", "demo", tmp_path)
+    assert {f["rule"] for f in found["findings"]} >= DATA_MISTAKES
+    assert found["exit_code"] == 1
+
+
+@pytest.mark.parametrize("dataset", DATASETS[1:])
+def test_clean_datasets_stay_silent(dataset: str, tmp_path: Path) -> None:
+    """False alarms kill a linter."""
+    found = report("data", dataset, tmp_path)
+    assert (found["findings"], found["broken"], found["exit_code"]) == ([], [], 0)
+    assert found["facts"]["image"] > 0
+    assert "I102" in found["passed"]
+
+
+@pytest.mark.slow
+def test_the_gate_tells_the_demo_from_its_clean_twin(tmp_path: Path) -> None:
+    """The same run, right and wrong: the gate must stop one and let the other through."""
+    for library in ("torch", "transformers", "peft"):
+        pytest.importorskip(library)
+    options = ["--no-train", "--no-trace"]
+    demo = report("check", "demo", tmp_path, *options)
+    assert {f["rule"] for f in demo["findings"]} >= DATA_MISTAKES | {"G106", "Z101", "Z104"}
+    twin = report("check", "clean/demo-fixed", tmp_path, *options)
+    assert [f for f in twin["findings"] if f["severity"] == "error"] == []
+    assert (demo["exit_code"], twin["exit_code"], twin["broken"]) == (1, 0, [])
+    assert set(twin["passed"]) >= DATA_MISTAKES | {"G106", "Z101", "Z104"}
