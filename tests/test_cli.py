@@ -70,7 +70,7 @@ def test_the_demo_shows_its_mistakes_where_they_are(lorachk):
     assert place["turn"] == 2
     line = (DEMO / "train.json").read_text().splitlines()[place["line"] - 1]
     assert "<image>" in line, "the reported line holds the mistake"
-    assert "8 of 40" in found["D106"]["message"]
+    assert "32 of 40 records of train.json would be trained" in found["D106"]["message"]
 
 
 def test_config_mistakes_of_the_demo_point_to_their_lines(lorachk):
