@@ -23,7 +23,7 @@ def two(*texts: str) -> dict[str, Any]:
     return {"image": {"<image_00>": "a.jpg", "<image_01>": "b.jpg"}, "conversations": turns(*texts)}
 
 
-# What each kind of record comes to follows the loader's own preprocess() at 0dbb566, which was compared on random records.
+# Verdicts follow the loader's own preprocess() at 0dbb566; the two were compared on random records of these kinds.
 TABLE = [
     (one("<image>\nq", "a"), "kept", None),
     (one("q", "a"), "kept", None),
