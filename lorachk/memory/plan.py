@@ -14,12 +14,13 @@ _CONTEXT = _GIB // 2
 _NCCL = 1 * _GIB
 # cuBLAS and cublasLt workspaces: 8.1 + 4 MiB, on Hopper 32 + 32 MiB (pytorch PR 120925).
 _CUBLAS, _CUBLAS_HOPPER = 12 * _MIB, 64 * _MIB
-# Smallest capacity over peak allocated: 1.01 to 1.03 in traces of a whole step on one GPU. Under ZeRO-3 small tensors pin
-# the segments of gathered parameters: the real engine on fake tensors (Qwen2.5-7B, 4 and 8 ranks, with and without
-# checkpointing) needs 1.2 to 1.5 times the gathered bytes more.
+# Smallest capacity over peak allocated: 1.01 to 1.03 in traces of a whole step on one GPU. Under ZeRO-3 small tensors
+# pin the segments of gathered parameters: the real engine on fake tensors (Qwen2.5-7B, 4 and 8 ranks, checkpointing or
+# not) needs 1.2 to 1.5 times the gathered bytes more.
 _FRAGMENTATION, _PINNED = 0.02, 1.25
 
 MOMENTS = {
+    "vision": "forward pass of the vision tower",
     "forward": "end of the forward pass, when logits and loss are computed",
     "loss": "start of the backward pass, at the gradient of the logits",
     "layers": "backward pass through the last decoder layers",
@@ -45,7 +46,7 @@ def estimate(
     `activations` has "partition": bytes per phase (forward, loss, layers), gradients not counted. Optional "allocated"
     and "capacity" of the traced model give the fragmentation.
     """
-    without = {phase: int(activations["partition"].get(phase, 0)) for phase in ("forward", "loss", "layers")}
+    without = {phase: int(activations["partition"].get(phase, 0)) for phase in ("vision", "forward", "loss", "layers")}
     without["step"] = 0
     totals = {phase: size + sum(p.bytes for p in states if _lives(p, phase)) for phase, size in without.items()}
     moment = max(totals, key=lambda phase: totals[phase])

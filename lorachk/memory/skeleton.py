@@ -111,10 +111,12 @@ def model_class(config: Any, folder: Path, *, trust_remote_code: bool) -> Any:
     raise NotCollected(f"the installed transformers {transformers.__version__} has no class {wanted}")
 
 
-def build(run: Run, *, trust_remote_code: bool = False, layers: int | None = None, vision: int | None = None) -> Any:
+def build(
+    run: Run, *, trust_remote_code: bool = False, layers: dict[str | None, int] | None = None, vision: int | None = None
+) -> Any:
     """Base model on the meta device, in the dtype the run would load it in.
 
-    `layers` and `vision` cut the language model and the vision tower to their first layers. Raises NotCollected when
+    `layers` (see `cut_layers`) and `vision` shorten the language model and the vision tower. Raises NotCollected when
     it cannot be built.
     """
     try:
@@ -157,23 +159,23 @@ def text_config(config: Any) -> Any:
     return config.get_text_config() if hasattr(config, "get_text_config") else config
 
 
-def layer_period(config: Any) -> int:
-    """Smallest number of layers after which the kinds of layers repeat (1 for a uniform stack)."""
-    kinds = getattr(text_config(config), "layer_types", None)
+def layer_kinds(config: Any) -> dict[str | None, int]:
+    """How many decoder layers of each kind there are; the last layer's kind stands last. One kind None when uniform."""
+    text = text_config(config)
+    kinds = list(getattr(text, "layer_types", None) or [])
     if not kinds:
-        return 1
-    for period in range(1, len(kinds)):
-        if all(kind == kinds[i % period] for i, kind in enumerate(kinds)):
-            return period
-    return len(kinds)
+        return {None: text.num_hidden_layers}
+    counts: dict[str | None, int] = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+    counts[kinds[-1]] = counts.pop(kinds[-1])
+    return counts
 
 
-def cut_layers(config: Any, layers: int) -> None:
-    """Keep the first `layers` layers of the language model."""
+def cut_layers(config: Any, counts: dict[str | None, int]) -> None:
+    """Keep as many decoder layers of each kind as `counts` says."""
     text = text_config(config)
     if getattr(text, "layer_types", None):
-        text.layer_types = list(text.layer_types)[:layers]
-    text.num_hidden_layers = layers
+        text.layer_types = [kind for kind, number in counts.items() for _ in range(number)]
+    text.num_hidden_layers = sum(counts.values())
 
 
 def vision_layers(config: Any) -> int | None:

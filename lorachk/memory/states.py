@@ -1,4 +1,4 @@
-"""Weights, gradients, optimizer states and DeepSpeed's buffers from the parameter table; exact but for ZeRO-3's gathers.
+"""Weights, gradients, optimizer states, DeepSpeed's buffers from the parameter table; exact but for ZeRO-3's gathers.
 
 After deepspeed 0.19.8: engine.py (dtypes), zero/stage_1_and_2.py, zero/stage3.py. Symbols: T trained elements, N ranks,
 part = ceil(T/N) padded to 2N elements.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
@@ -17,19 +17,32 @@ from lorachk.memory.record import Recorder
 if TYPE_CHECKING:
     from lorachk.run import Run
 
+_TOWERS = ("visual", "vision_tower")
+
+
+class Size(NamedTuple):
+    """A shortened model: decoder layers of each kind, layers of the vision tower (None: all), small images."""
+
+    layers: dict[str | None, int]
+    vision: int | None
+    images: int
+
 
 def run_step(
-    run: Run, variant: str, sequence: int, layers: int | None, vision: int | None, *, trust: bool, capacity: bool
+    run: Run, variant: str, sequence: int, size: Size | None = None, *, trust: bool, capacity: bool
 ) -> dict[str, Any]:
     """Trace forward and backward. Returns peaks in bytes above the model's own tensors, per phase.
 
-    variant: "plain" (no DeepSpeed: dtypes as loaded, autocast), "engine" (DeepSpeed 0-2: everything in half precision),
-    "zero3" (base in half precision, adapter as PEFT made it, ZeRO-3's linear). layers, vision: cut the language model, the
-    tower. `capacity` replays the events through the allocator (slower).
+    variant: "plain" (no DeepSpeed: dtypes as loaded, autocast), "engine" (DeepSpeed 0 to 2: everything in half
+    precision), "zero3" (base in half precision, adapter as PEFT made it, ZeRO-3's linear). `size` shortens the model;
+    `capacity` replays the events through the allocator (slower).
     """
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    model, static = _model(run, variant, (layers, vision), trust, mode)
-    inputs, image_tokens = batch.make(model.config, run, sequence, mode)
+    model, static = _model(run, variant, size, trust, mode)
+    shown = batch.images(model.config, run, sequence)
+    if shown is not None and size is not None:
+        shown = batch.unit(model.config, size.images)
+    inputs = batch.make(model.config, run, sequence, shown, mode)
     recorder = Recorder()
     for tensor in static:
         recorder.track(tensor)
@@ -37,6 +50,10 @@ def run_step(
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.register_post_accumulate_grad_hook(recorder.gradient)
+    for name, module in model.named_modules():
+        if name.rsplit(".", 1)[-1] in _TOWERS:
+            module.register_forward_pre_hook(lambda *_: recorder.mark("vision"))
+            module.register_forward_hook(lambda *_: recorder.mark("forward"))
     last = _last_layer(model)
     if last is not None:
         last.register_forward_hook(_marks_backward(recorder))
@@ -60,7 +77,6 @@ def run_step(
         gc.enable()
     result: dict[str, Any] = {
         "base": base,
-        "image_tokens": image_tokens,
         "keep": recorder.peaks(keep_gradients=True, base=base),
         "partition": recorder.peaks(keep_gradients=False, base=base),
     }
@@ -76,10 +92,8 @@ def _mixed(run: Run) -> bool:
     return bool(run.bf16 or run.fp16)
 
 
-def _model(
-    run: Run, variant: str, depth: tuple[int | None, int | None], trust: bool, mode: Any
-) -> tuple[Any, list[Any]]:
-    model = skeleton.build(run, trust_remote_code=trust, layers=depth[0], vision=depth[1])
+def _model(run: Run, variant: str, size: Size | None, trust: bool, mode: Any) -> tuple[Any, list[Any]]:
+    model = skeleton.build(run, trust_remote_code=trust, layers=size and size.layers, vision=size and size.vision)
     family = run.family or family_of(getattr(model.config, "model_type", None), type(model).__name__, run.model)
     packed = precision.pack(model, run)
     precision.prepare_kbit(model, run, packed)

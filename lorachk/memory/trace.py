@@ -1,4 +1,4 @@
-"""Tracing a training step in a process of its own: JSON in, JSON out, a time limit, and everything killed at the end."""
+"""Tracing a training step in a process of its own: JSON in, JSON out, a time limit, all killed at the end."""
 
 from __future__ import annotations
 

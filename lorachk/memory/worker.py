@@ -38,32 +38,42 @@ def main() -> int:
 
 
 def _variant(run: Run, variant: str, job: dict[str, Any]) -> dict[str, Any]:
-    from lorachk.memory.step import run_step
+    from lorachk.memory import batch
+    from lorachk.memory.step import Size, run_step
 
     sequence, trust = int(job["sequence"]), bool(job["trust"])
-    folder = skeleton.folder_of(run.model)
-    config = skeleton.load_config(folder, trust_remote_code=trust)
-    text = skeleton.text_config(config).num_hidden_layers
-    vision = skeleton.vision_layers(config)
-    short = max(2, skeleton.layer_period(config))
-    if job.get("full") or text <= 2 * short:
-        return {**run_step(run, variant, sequence, None, None, trust=trust, capacity=True), "traced_layers": text}
-    # Peaks are linear in the number of layers as long as layers are alike, so two short models give the long one.
-    low = None if vision is None else skeleton.shortest_vision(config)
-    a = run_step(run, variant, sequence, short, low, trust=trust, capacity=True)
-    b = run_step(run, variant, sequence, 2 * short, low, trust=trust, capacity=False)
-    answer = dict(a)
-    c = None
-    if vision is not None and low is not None and vision > low:
-        c = run_step(run, variant, sequence, short, low + 1, trust=trust, capacity=False)
+    config = skeleton.load_config(skeleton.folder_of(run.model), trust_remote_code=trust)
+    kinds = skeleton.layer_kinds(config)
+    # At least two layers, so that the first and the last are not the same.
+    short = {kind: min(number, 2 if len(kinds) == 1 else 1) for kind, number in kinds.items()}
+    shown = batch.images(config, run, sequence)
+    tokens = shown.number * shown.tokens if shown else 0
+    if job.get("full"):
+        return {**run_step(run, variant, sequence, trust=trust, capacity=True), "image_tokens": tokens}
+
+    def step(size: Size, *, capacity: bool = False) -> dict[str, Any]:
+        return run_step(run, variant, sequence, size, trust=trust, capacity=capacity)
+
+    # Peaks are linear in the number of layers of each kind and in the patches: a few short models give the long one.
+    vision, low = skeleton.vision_layers(config), skeleton.shortest_vision(config)
+    one = step(Size(short, low, 1), capacity=True)
+    terms: list[tuple[float, dict[str, Any]]] = [
+        (kinds[kind] - short[kind], step(Size({**short, kind: short[kind] + 1}, low, 1)))
+        for kind in kinds
+        if kinds[kind] > short[kind]
+    ]
+    if shown is not None and vision is not None and low is not None:
+        units = shown.patches / batch.unit(config, 1).patches
+        terms.append((units - 1, step(Size(short, low, 2))))
+        if vision > low:
+            terms.append((units * (vision - low), step(Size(short, low + 1, 1))))
+    answer = {**one, "image_tokens": tokens}
     for policy in ("keep", "partition"):
-        answer[policy] = {}
-        for phase, start in a[policy].items():
-            size = start + (text - short) * (b[policy].get(phase, start) - start) / short
-            if c is not None and vision is not None and low is not None:
-                size += (vision - low) * (c[policy].get(phase, start) - start)
-            answer[policy][phase] = int(size)
-    return {**answer, "traced_layers": short}
+        answer[policy] = {
+            phase: int(start + sum(factor * (other[policy].get(phase, start) - start) for factor, other in terms))
+            for phase, start in one[policy].items()
+        }
+    return answer
 
 
 if __name__ == "__main__":
