@@ -38,6 +38,7 @@ def collect(context: Context) -> None:
         context.say(f"rehearsal: {plan.steps} steps on {plan.ranks} rank(s), {plan.device}")
         ended = launch.train(plan, max(1.0, limit - (time.monotonic() - began)))
         rows = list(read_rows(folder))
+        rows += [{"row": "standing", "text": text} for text in launch.standing(folder)]
     _fill(context, plan, rows, ended, time.monotonic() - began)
 
 
@@ -112,7 +113,7 @@ def _fill(context: Context, plan: Plan, rows: list[Row], ended: launch.Ended, se
 
 
 def _by_table(rows: list[Row]) -> dict[str, list[Row]]:
-    names = ("error", "finished", "model", "versions", "batches", "hazard", "untraced", *_TABLES)
+    names = ("error", "finished", "model", "versions", "batches", "hazard", "untraced", "standing", *_TABLES)
     of: dict[str, list[Row]] = {name: [] for name in names}
     for row in rows:
         of.setdefault(str(row["row"]), []).append(row)
@@ -165,7 +166,8 @@ def _outcome(plan: Plan, of: dict[str, list[Row]], ended: launch.Ended) -> Row:
             "no_gradient": any(e["no_gradient"] for e in errors),
         }
     if ended.timed_out:
-        return {**verdict, "outcome": "timeout", "error": "the ranks did not end within the time limit"}
+        places = "; ".join(r["text"] for r in of["standing"])
+        return {**verdict, "outcome": "timeout", "error": f"the ranks hang{': ' if places else ''}{places}"}
     return {**verdict, "outcome": "error", "error": launch.last_line(ended.stderr)}
 
 

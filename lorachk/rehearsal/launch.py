@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,9 @@ from lorachk.rehearsal.plan import Plan
 from lorachk.rehearsal.rows import read_rows
 
 _GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+# Seconds without a new row after which ranks hang: start-up takes the longest, a miniature's step well under a second.
+_STALL = 150.0
+_POLL = 0.5  # seconds
 _TAIL = 4000  # characters of stderr that are kept
 
 
@@ -53,14 +57,52 @@ def _run(plan: Plan, name: str, arguments: list[str], timeout: float) -> Ended:
         )
         timed_out = False
         try:
-            process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            timed_out = True
+            timed_out = not _watch(process, folder, timeout, stall=_STALL if not plan.real_weights else timeout)
+            if timed_out:
+                _ask_where(folder)
         finally:
             # Also on Ctrl-C and on any other way out.
             _stop(process, folder)
     text = errors.read_text(encoding="utf-8", errors="replace")
     return Ended(process.returncode, timed_out, text[-_TAIL:])
+
+
+def _watch(process: subprocess.Popen[bytes], folder: Path, timeout: float, stall: float) -> bool:
+    """Wait until the process ends (True), runs out of time, or writes no row for `stall` seconds (False)."""
+    end = time.monotonic() + timeout
+    seen, since = -1, time.monotonic()
+    while (now := time.monotonic()) < end:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(min(_POLL, end - now))
+            return True
+        written = sum(path.stat().st_size for path in folder.glob("rows-*.jsonl"))
+        if written != seen:
+            seen, since = written, now
+        elif now - since > stall:
+            break
+    return process.poll() is not None
+
+
+def _ask_where(folder: Path) -> None:
+    """Have every rank write where it stands (see `worker`); gives them a moment to do so."""
+    for row in read_rows(folder):
+        if row["row"] == "started":
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(row["pid"], signal.SIGUSR1)
+    time.sleep(1.0)
+
+
+def standing(folder: Path) -> list[str]:
+    """Where each rank stood when time was up: the innermost line of the model's or trainer's code, by rank."""
+    found = []
+    for path in sorted(folder.glob("stack-*")):
+        frames = re.findall(r'File "([^"]+)", line (\d+) in (\S+)', path.read_text(encoding="utf-8", errors="replace"))
+        for file, line, function in frames:
+            # The wait itself is in torch or DeepSpeed; who asked for it is further out.
+            if not re.search(r"/(torch|deepspeed|accelerate|lorachk)/", file):
+                found.append(f"{path.name.removeprefix('stack-')} waits in {function} ({Path(file).name}:{line})")
+                break
+    return found
 
 
 def environment(plan: Plan) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """First process of a rehearsal: `python -m lorachk.rehearsal.prepare plan.json`.
 
-Builds DeepSpeed's communication extension once (two ranks that build it at once abort), makes the miniature and the
-batches, checks that the miniature runs on its own (the control run), and traces in-place writes.
+Makes the miniature and the batches, checks that the miniature runs on its own (the control run), and traces in-place
+writes.
 """
 
 from __future__ import annotations
@@ -26,18 +26,10 @@ def main() -> int:
     from lorachk.rehearsal.build import Refused
 
     try:
-        if plan.deepspeed and plan.device == "cpu":
-            _build_communication()
         _prepare(plan, rows)
     except Refused as refused:
         rows.add("refused", reason=str(refused))
     return 0
-
-
-def _build_communication() -> None:
-    from deepspeed.comm.torch import build_shm_op
-
-    build_shm_op()
 
 
 def _prepare(plan: Plan, rows: Rows) -> None:

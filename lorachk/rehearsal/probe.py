@@ -34,9 +34,9 @@ def clean(name: str) -> str:
 def gathered(parameters: list[Any]) -> Iterator[None]:
     """Whole parameters under ZeRO-3 (a collective); nothing elsewhere."""
     if any(hasattr(p, "ds_id") for p in parameters):
-        from deepspeed.zero import GatheredParameters
+        import deepspeed
 
-        with GatheredParameters(parameters):
+        with deepspeed.zero.GatheredParameters(parameters):
             yield
     else:
         yield

@@ -23,6 +23,7 @@ def main() -> int:
     plan = Plan.load(sys.argv[1])
     rank = int(os.environ.get("RANK", "0"))
     rows = Rows(plan.folder, f"rank{rank}")
+    _tell_where(plan, rank)
     rows.add("started", rank=rank, pid=os.getpid())
     progress = {"phase": "build"}
     try:
@@ -33,7 +34,7 @@ def main() -> int:
             "error",
             rank=rank,
             type=type(error).__name__,
-            text=" ".join(str(error).split())[:2000],
+            text=_text(error),
             phase=progress["phase"],
             no_gradient=_NO_GRADIENT in str(error),
         )
@@ -53,6 +54,8 @@ def _run(plan: Plan, rank: int, rows: Rows, progress: dict[str, str]) -> None:
     from lorachk.rehearsal.roundtrip import check_saved
 
     rows.add("versions", text=_versions())
+    if plan.deepspeed and plan.device == "cpu":
+        _join_ranks()
     # Before the model: under ZeRO-3 from_pretrained partitions because these arguments exist.
     args = training_arguments(plan)
     batches = torch.load(Path(plan.folder) / "batches.pt", weights_only=True)
@@ -78,6 +81,40 @@ def _run(plan: Plan, rank: int, rows: Rows, progress: dict[str, str]) -> None:
     if rank == 0:
         progress["phase"] = "reload"
         check_saved(plan, after, folder, rows)
+
+
+def _text(error: Exception) -> str:
+    """The error in one line; a bare assert says nothing, so its place and source line stand in."""
+    text = " ".join(str(error).split())[:2000]
+    if text:
+        return text
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.line} ({Path(frame.filename).name}:{frame.lineno})"
+
+
+def _tell_where(plan: Plan, rank: int) -> None:
+    """On SIGUSR1 write the stack to a file, so that a hang can be named."""
+    import faulthandler
+    import signal
+
+    if hasattr(signal, "SIGUSR1"):
+        file = (Path(plan.folder) / f"stack-rank {rank}").open("w", encoding="utf-8")
+        faulthandler.register(signal.SIGUSR1, file=file, all_threads=False)
+
+
+def _join_ranks() -> None:
+    """Initialise DeepSpeed's communication over gloo, as accelerate does on a GPU before the model is built.
+
+    Its shared-memory extension stays out: it would be compiled at first use (minutes, a C++ compiler), two ranks that
+    compile it at once abort, and it computes the same, only faster.
+    """
+    import deepspeed.comm.torch as communication
+
+    if hasattr(communication, "build_shm_op"):
+        communication.build_shm_op = lambda: None
+    import deepspeed
+
+    deepspeed.init_distributed(dist_backend="gloo", auto_mpi_discovery=False)
 
 
 def _versions() -> str:
