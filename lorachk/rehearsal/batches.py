@@ -22,19 +22,6 @@ class Batches:
     synthetic: bool
 
 
-def load_encoder(model: str, trust: bool) -> Any:
-    """The model's processor, else its tokenizer; None when the folder has neither."""
-    from transformers import AutoProcessor, AutoTokenizer
-
-    for loader in (AutoProcessor, AutoTokenizer):
-        try:
-            return loader.from_pretrained(model, trust_remote_code=trust, local_files_only=True)
-        # Whatever is missing or foreign in the folder: there is no such encoder, and synthetic ids take its place.
-        except Exception:  # noqa: S112, PERF203
-            continue
-    return None
-
-
 def takes_images(encoder: Any) -> bool:
     """Whether the encoder has an image processor."""
     return getattr(encoder, "image_processor", None) is not None

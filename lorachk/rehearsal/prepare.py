@@ -52,8 +52,9 @@ def _prepare(plan: Plan, rows: Rows) -> None:
 
 
 def _batches(plan: Plan, config: Any) -> Any:
-    from lorachk.rehearsal.batches import Batches, encode, load_encoder, synthetic, takes_images
+    from lorachk.rehearsal.batches import Batches, encode, synthetic, takes_images
     from lorachk.rehearsal.miniature import token_ids, vocabulary_size
+    from lorachk.rehearsal.processor import load_encoder
     from lorachk.rehearsal.samples import first_samples
 
     records = plan.args["per_device_train_batch_size"]
