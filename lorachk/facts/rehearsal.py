@@ -175,6 +175,6 @@ def _hazards(context: Context, plan: Plan, of: dict[str, list[Row]]) -> None:
     if of["hazard"]:
         context.sink.add("hazard", [_without(r) for r in of["hazard"]])
     elif plan.real_weights:
-        context.sink.unknown("hazard", "in-place writes are traced on the miniature only")
+        context.sink.unknown("hazard.kind", "in-place writes are traced on the miniature only")
     elif of["untraced"]:
-        context.sink.unknown("hazard", f"the traced step ended with {of['untraced'][0]['reason'][:300]}")
+        context.sink.unknown("hazard.kind", f"the traced step ended with {of['untraced'][0]['reason'][:300]}")

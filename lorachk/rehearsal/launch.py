@@ -97,11 +97,11 @@ def standing(folder: Path) -> list[str]:
     found = []
     for path in sorted(folder.glob("stack-*")):
         frames = re.findall(r'File "([^"]+)", line (\d+) in (\S+)', path.read_text(encoding="utf-8", errors="replace"))
-        for file, line, function in frames:
-            # The wait itself is in torch or DeepSpeed; who asked for it is further out.
-            if not re.search(r"/(torch|deepspeed|accelerate|lorachk)/", file):
-                found.append(f"{path.name.removeprefix('stack-')} waits in {function} ({Path(file).name}:{line})")
-                break
+        # The wait itself is in torch or DeepSpeed; which part of the model asked for it is further out.
+        model = [f for f in frames if "/transformers/models/" in f[0] or "transformers_modules" in f[0]]
+        other = [f for f in frames if not re.search(r"/(torch|deepspeed|accelerate|lorachk)/|typing_extensions", f[0])]
+        for file, line, function in (model or other)[:1]:
+            found.append(f"{path.name.removeprefix('stack-')} waits in {function} ({Path(file).name}:{line})")
     return found
 
 
