@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lorachk.facts.collector import Context, NotCollected
+from lorachk.families import is_vision
 from lorachk.memory import formula, plan, skeleton, states
 from lorachk.memory.trace import trace
 
@@ -35,6 +36,10 @@ def collect(context: Context) -> None:
     configured = run.zero_stage or 0
     order = sorted(range(4), key=lambda stage: stage != configured)
     peaks, method = _activations(context, model, list(dict.fromkeys(variants[s] for s in order)), sequence)
+    if is_vision(model.family) and not any(found.get("image_tokens") for found in peaks.values()):
+        context.sink.unknown(
+            "fit.fits", f"activations were traced without images: the image inputs of {model.family} are not known here"
+        )
     gpu = _smallest_gpu(context)
     offload = run.offload_optimizer or "none", run.offload_param or "none"
     hidden = getattr(skeleton.text_config(model.config), "hidden_size", 0)

@@ -29,16 +29,25 @@ class Size(NamedTuple):
 
 
 def run_step(
-    run: Run, variant: str, sequence: int, size: Size | None = None, *, trust: bool, capacity: bool
+    run: Run,
+    variant: str,
+    sequence: int,
+    size: Size | None = None,
+    *,
+    trust: bool,
+    capacity: bool,
+    keep_outputs: bool = False,
 ) -> dict[str, Any]:
     """Trace forward and backward. Returns peaks in bytes above the model's own tensors, per phase.
 
     variant: "plain" (no DeepSpeed: dtypes as loaded, autocast), "engine" (DeepSpeed 0 to 2: everything in half
     precision), "zero3" (base in half precision, adapter as PEFT made it, ZeRO-3's linear). `size` shortens the model;
-    `capacity` replays the events through the allocator (slower).
+    `capacity` replays the events through the allocator (slower). `keep_outputs`: logits and key-value cache live until
+    the end of backward, as in a loop written by hand; the Trainer drops them.
     """
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     model, static = _model(run, variant, size, trust, mode)
+    model.config.use_cache = keep_outputs
     shown = batch.images(model.config, run, sequence)
     if shown is not None and size is not None:
         shown = batch.unit(model.config, size.images)
@@ -67,12 +76,12 @@ def run_step(
             with cast:
                 out = model(**inputs)
             loss = out.loss
-            # The Trainer drops the outputs before backward.
-            del out
+            if not keep_outputs:
+                del out
             recorder.mark("loss")
             loss.backward()
             recorder.mark("end")
-            del loss
+            out = loss = None
     finally:
         gc.enable()
     result: dict[str, Any] = {
@@ -107,7 +116,6 @@ def _model(run: Run, variant: str, size: Size | None, trust: bool, mode: Any) ->
             if parameter.is_floating_point() and (variant == "engine" or not parameter.requires_grad):
                 parameter.data = parameter.data.to(half)
     _to_fake(model, mode, packed)
-    model.config.use_cache = False
     if run.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": bool(run.use_reentrant)})
         if adapter.wanted(run):

@@ -17,12 +17,19 @@ if TYPE_CHECKING:
 
 
 def trace(
-    run: Run, variants: Sequence[str], sequence: int, *, trust: bool = False, full: bool = False, seconds: float = 240.0
+    run: Run,
+    variants: Sequence[str],
+    sequence: int,
+    *,
+    trust: bool = False,
+    full: bool = False,
+    keep_outputs: bool = False,
+    seconds: float = 240.0,
 ) -> dict[str, dict[str, Any]]:
     """Peaks per variant (see step.run_step); a variant that could not be traced has the key "error".
 
-    `full` traces all layers instead of extending from two short models. After `seconds` the process is killed; variants
-    that were ready by then are kept.
+    `full` traces all layers instead of extending from short models; `keep_outputs` then is for loops written by hand.
+    After `seconds` the process is killed; variants that were ready by then are kept.
     """
     job = {
         "run": run.model_dump(mode="json"),
@@ -30,6 +37,7 @@ def trace(
         "sequence": sequence,
         "trust": trust,
         "full": full,
+        "keep_outputs": keep_outputs,
     }
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     process = subprocess.Popen(

@@ -49,7 +49,10 @@ def _variant(run: Run, variant: str, job: dict[str, Any]) -> dict[str, Any]:
     shown = batch.images(config, run, sequence)
     tokens = shown.number * shown.tokens if shown else 0
     if job.get("full"):
-        return {**run_step(run, variant, sequence, trust=trust, capacity=True), "image_tokens": tokens}
+        return {
+            **run_step(run, variant, sequence, trust=trust, capacity=True, keep_outputs=bool(job["keep_outputs"])),
+            "image_tokens": tokens,
+        }
 
     def step(size: Size, *, capacity: bool = False) -> dict[str, Any]:
         return run_step(run, variant, sequence, size, trust=trust, capacity=capacity)
