@@ -18,6 +18,7 @@ from lorachk.engine.session import exit_code, run_command
 from lorachk.errors import UsageError
 from lorachk.facts.collector import Options
 from lorachk.launchers.resolve import Lint, ResolveOptions, resolve
+from lorachk.run import Run
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -36,6 +37,8 @@ def _judge(arguments: argparse.Namespace) -> int:
     from lorachk.report import write
 
     resolved = resolve(_resolve_options(arguments))
+    if not arguments.facts:
+        _require_input(arguments.command, resolved.run)
     lint = resolved.lint
     with _progress() as say:
         report = run_command(
@@ -54,6 +57,22 @@ def _judge(arguments: argparse.Namespace) -> int:
     threshold = None if fail_on == "never" else Severity[fail_on]
     write(report, chosen, Path(arguments.output) if arguments.output else None, RenderOptions(fail_on=threshold))
     return report.exit_code
+
+
+def _require_input(command: str, run: Run) -> None:
+    """A gate that was given nothing to look at must not say that all is well. Raises UsageError."""
+    launched = run.launch or run.deepspeed or run.model or run.use_lora
+    message, hint = None, "or write a lorachk.toml in this folder"
+    if command == "data" and not run.data:
+        message, hint = "no dataset is named", f"lorachk data train.json, {hint}"
+    elif command == "model" and not launched:
+        message, hint = "nothing to check is named", f"lorachk model --config ds.json, --launch, --model ..., {hint}"
+    elif command == "smoke-train" and not run.model:
+        message, hint = "no model is named", f"lorachk smoke-train --model DIR, {hint}"
+    elif command == "check" and not (run.data or launched):
+        message, hint = "nothing to check is named", f"lorachk check finetune_lora.sh, {hint}"
+    if message:
+        raise UsageError(message, where=command, hint=hint)
 
 
 def _resolve_options(arguments: argparse.Namespace) -> ResolveOptions:
@@ -144,9 +163,10 @@ def _explain(arguments: argparse.Namespace) -> int:
         near = [p for p in pages if text.strip() and text.strip().upper() in p.code]
         hint = f"codes that look like it: {', '.join(p.code for p in near)}" if near else "see `lorachk rules list`"
         raise UsageError("no rule has this code, name or symptom", where="explain", hint=hint)
-    for page in matching[:3]:
-        fix = page.fix.splitlines()[0] if page.fix else ""
-        _show_markdown(f"# {page.code} {page.name}\n\n{page.title}\n\n{page.text}\n\n**Fix.** {fix}\n")
+    best, *others = matching
+    also = "".join(f"\n- {p.code} {p.name}: {p.title}" for p in others[:5])
+    also = f"\n\n## It may also be\n{also}" if also else ""
+    _show_markdown(f"# {best.code} {best.name}: {best.title}\n\n{best.text}\n\n## Fix\n{best.fix}{also}\n")
     return 0
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 
 from lorachk.engine.page import Page
+
+_RUN = 5  # words in a row that say enough when neither text holds the other
 
 
 def by_code(pages: Sequence[Page], text: str) -> Page | None:
@@ -15,26 +18,30 @@ def by_code(pages: Sequence[Page], text: str) -> Page | None:
 
 
 def by_symptom(pages: Sequence[Page], text: str) -> list[Page]:
-    """Pages one of whose symptoms occurs in `text`, the longest match first.
+    """Pages one of whose symptoms and `text` have words in common, the best match first.
 
-    Numbers, case, quotes and white space do not count: two users never see the same shapes.
+    Numbers, case and punctuation do not count: two users never see the same shapes. A whole symptom in the text is the
+    best match; otherwise a run of five words, or a text that stands in a symptom, will do.
     """
-    seen = _normal(text)
+    seen = _words(text)
     scored = []
     for page in pages:
-        best = max((len(s) for s in map(_normal, page.head.symptoms) if s and _pattern(s).search(seen)), default=0)
-        if best:
-            scored.append((-best, page.code, page))
-    return [page for _, _, page in sorted(scored, key=lambda item: item[:2])]
+        best = max((_score(_words(s), seen) for s in page.head.symptoms), default=(0, 0))
+        if best > (0, 0):
+            scored.append((best, page))
+    return [page for _, page in sorted(scored, key=lambda item: (-item[0][0], -item[0][1], item[1].code))]
 
 
-def _normal(text: str) -> str:
-    text = re.sub(r"[`'\"‘’“”]", "", text.lower())
-    text = re.sub(r"\d+", "0", text)
-    return re.sub(r"\s+", " ", text).strip()
+def _score(symptom: list[str], seen: list[str]) -> tuple[int, int]:
+    """(2 when the whole symptom stands in the text, 1 for a part, 0 for nothing; matching words)."""
+    if not symptom or not seen:
+        return (0, 0)
+    match = SequenceMatcher(None, symptom, seen, autojunk=False).find_longest_match()
+    if match.size == len(symptom):
+        return (2, match.size)
+    whole_text = match.size == len(seen) and match.size > 2
+    return (1, match.size) if match.size >= _RUN or whole_text else (0, 0)
 
 
-def _pattern(symptom: str) -> re.Pattern[str]:
-    """A symptom as a pattern; '...' in it stands for anything."""
-    parts = re.split(r"\s*(?:\.\.\.|…)\s*", symptom)
-    return re.compile(".*?".join(re.escape(p) for p in parts))
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z_.]*[a-z_]|[<>=!-]+|\d+", re.sub(r"\d+", "0", text.lower()))
