@@ -119,13 +119,13 @@ def build(
     `layers` (see `cut_layers`) and `vision` shorten the language model and the vision tower. Raises NotCollected when
     it cannot be built.
     """
+    folder = folder_of(run.model)  # before torch is imported, which takes seconds
     try:
         import torch
     except ImportError:
         raise NotCollected(NO_TORCH) from None
     if importlib.util.find_spec("transformers") is None:
         raise NotCollected("transformers is not installed: pip install 'lorachk[train]'")
-    folder = folder_of(run.model)
     config = load_config(folder, trust_remote_code=trust_remote_code)
     cls = model_class(config, folder, trust_remote_code=trust_remote_code)
     set_attention(config, "eager" if run.training_args.get("attn_implementation") == "eager" else "sdpa")
