@@ -78,7 +78,7 @@ def _fill(context: Context, plan: Plan, rows: list[Row], ended: launch.Ended, se
                 "device": plan.device,
                 "steps": min((sum(s["rank"] == r for s in of["step"]) for r in range(plan.ranks)), default=0),
                 "seconds": seconds,
-                "versions": of["versions"][0]["text"] if of["versions"] else None,
+                "versions": _versions(of["versions"], context.run.environment),
                 **verdict,
             }
         ],
@@ -110,6 +110,18 @@ def _fill(context: Context, plan: Plan, rows: list[Row], ended: launch.Ended, se
                 table, f"the rehearsal did not get that far ({verdict['outcome']}: {str(verdict['error'])[:120]})"
             )
     _hazards(context, plan, of)
+
+
+def _versions(rows: list[Row], planned: dict[str, str]) -> str | None:
+    """Versions that ran; where the run itself will use another one, that too."""
+    if not rows:
+        return None
+    parts = []
+    for part in str(rows[0]["text"]).split(", "):
+        name, _, version = part.partition(" ")
+        other = planned.get(name)
+        parts.append(f"{part} (the run: {other})" if other and other != version else part)
+    return ", ".join(parts)
 
 
 def _by_table(rows: list[Row]) -> dict[str, list[Row]]:

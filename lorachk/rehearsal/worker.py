@@ -84,12 +84,13 @@ def _run(plan: Plan, rank: int, rows: Rows, progress: dict[str, str]) -> None:
 
 
 def _text(error: Exception) -> str:
-    """The error in one line; a bare assert says nothing, so its place and source line stand in."""
+    """The error in one line; what Python itself raises says little without the line that raised it."""
     text = " ".join(str(error).split())[:2000]
-    if text:
+    if text and not isinstance(error, (AssertionError, AttributeError, LookupError, TypeError)):
         return text
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{frame.line} ({Path(frame.filename).name}:{frame.lineno})"
+    place = f"{frame.line} ({Path(frame.filename).name}:{frame.lineno})"
+    return f"{text}, at: {place}" if text else place
 
 
 def _tell_where(plan: Plan, rank: int) -> None:
