@@ -1,4 +1,4 @@
-"""Tracing a training step in a process of its own: JSON in, JSON out, a time limit, all killed at the end."""
+"""Tracing a training step in processes of their own: JSON in, JSON out, a time limit, all killed at the end."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,18 +30,37 @@ def trace(
     """Peaks per variant (see step.run_step); a variant that could not be traced has the key "error".
 
     `full` traces all layers instead of extending from short models; `keep_outputs` then is for loops written by hand.
-    After `seconds` the process is killed; variants that were ready by then are kept.
+    Each variant has a process of its own, all at once; one that takes longer than `seconds` is killed.
     """
     job = {
         "run": run.model_dump(mode="json"),
-        "variants": list(variants),
         "sequence": sequence,
         "trust": trust,
         "full": full,
         "keep_outputs": keep_outputs,
     }
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    process = subprocess.Popen(
+    processes = {variant: _start() for variant in variants}
+    with ThreadPoolExecutor(max(1, len(processes))) as pool:
+        try:
+            answers = {
+                variant: pool.submit(_answer, process, {**job, "variant": variant}, seconds)
+                for variant, process in processes.items()
+            }
+            return {variant: answer.result() for variant, answer in answers.items()}
+        finally:  # also on Ctrl-C; the pool waits for its threads, and they for the processes
+            for process in processes.values():
+                _kill(process)
+
+
+def _start() -> subprocess.Popen[str]:
+    environment = {
+        **os.environ,
+        "CUDA_VISIBLE_DEVICES": "",
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",  # fake tensors compute nothing
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    return subprocess.Popen(
         [sys.executable, "-m", "lorachk.memory.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -49,25 +69,24 @@ def trace(
         env=environment,
         start_new_session=True,
     )
-    reason = "the trace ended early"
+
+
+def _answer(process: subprocess.Popen[str], job: dict[str, Any], seconds: float) -> dict[str, Any]:
     try:
         out, err = process.communicate(json.dumps(job), timeout=seconds)
-        if process.returncode:
-            last = err.strip().splitlines()[-1:] or ["no message"]
-            reason = f"the trace ended with exit code {process.returncode}: {last[0][:200]}"
     except subprocess.TimeoutExpired:
         _kill(process)
-        out, _ = process.communicate()
-        reason = f"the trace took longer than {seconds:.0f} s"
-    except BaseException:
-        _kill(process)
-        raise
-    answers: dict[str, dict[str, Any]] = {}
-    for line in out.splitlines():
-        with contextlib.suppress(ValueError):
-            answer = json.loads(line)
-            answers[answer.pop("variant")] = answer
-    return {variant: answers.get(variant, {"error": reason}) for variant in variants}
+        process.communicate()
+        return {"error": f"the trace took longer than {seconds:.0f} s"}
+    if process.returncode:
+        last = err.strip().splitlines()[-1:] or ["no message"]
+        return {"error": f"the trace ended with exit code {process.returncode}: {last[0][:200]}"}
+    try:
+        answer = json.loads(out)
+    except ValueError:
+        return {"error": "the trace ended without an answer"}
+    assert isinstance(answer, dict)
+    return answer
 
 
 def _kill(process: subprocess.Popen[str]) -> None:

@@ -1,4 +1,4 @@
-"""The process that traces: reads a job as JSON from stdin, writes one JSON line per variant to stdout.
+"""The process that traces: reads a job as JSON from stdin, writes the answer as JSON to stdout.
 
 It patches torch's functions and may be aborted by the libraries, so it is never the user's own process.
 """
@@ -17,23 +17,22 @@ from lorachk.run import Run
 
 
 def main() -> int:
-    """Trace every variant of the job; a variant that fails gives a line with "error"."""
+    """Trace one variant; when that fails the answer has the key "error"."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever libraries print must not mix with the answer
     job = json.load(sys.stdin)
     run = Run.model_validate(job["run"])
-    for variant in job["variants"]:
-        try:
-            with skeleton.silenced():
-                answer: dict[str, Any] = _variant(run, variant, job)
-        except NotCollected as reason:
-            answer = {"error": str(reason)}
-        except Exception as error:
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            place = f"{os.path.basename(frame.filename)}:{frame.lineno}"  # noqa: PTH119
-            answer = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:200]} ({place})"}
-        out.write(json.dumps({"variant": variant, **answer}) + "\n")
-        out.flush()
+    try:
+        with skeleton.silenced():
+            answer = _variant(run, job["variant"], job)
+    except NotCollected as reason:
+        answer = {"error": str(reason)}
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{os.path.basename(frame.filename)}:{frame.lineno}"  # noqa: PTH119
+        answer = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:200]} ({place})"}
+    out.write(json.dumps(answer))
+    out.flush()
     return 0
 
 
