@@ -23,7 +23,7 @@ def collect(context: Context) -> None:
     """Rows of `memory` (per stage and component) and `fit` (per stage). Without a known GPU `fits` is NULL."""
     model: Model | None = context.shared.get("model")
     if model is None:
-        raise NotCollected("the model could not be built")
+        raise NotCollected(context.shared.get("no_model", "the model could not be built"))
     if model.problem:
         raise NotCollected(model.problem)
     if model.adapted is None:

@@ -36,9 +36,13 @@ class Model:
 def collect(context: Context) -> None:
     """Fill `module`, `target` and `parameter`; the built model goes to context.shared["model"]."""
     context.say("building the model without weights")
-    with skeleton.silenced():
-        built, modules, target_rows = _build(context.run, trust=context.options.trust_remote_code)
-        built.parameters = list(_parameters(built))
+    try:
+        with skeleton.silenced():
+            built, modules, target_rows = _build(context.run, trust=context.options.trust_remote_code)
+            built.parameters = list(_parameters(built))
+    except NotCollected as reason:
+        context.shared["no_model"] = str(reason)  # what builds on the model is unknown for the same reason
+        raise
     context.shared["model"] = built
     sink = context.sink
     sink.add("module", modules)
