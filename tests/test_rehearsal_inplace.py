@@ -69,7 +69,7 @@ def test_assignment_by_index_is_found():
 def test_all_writes_are_listed_not_only_the_first():
     """Autograd stops at the first; the user would mend them one GPU run at a time."""
     assert [(h.operator, h.kind) for h in trace(two)] == [
-        ("__iadd__", "inplace-on-leaf"),
+        ("add_", "inplace-on-leaf"),
         ("mul_", "inplace-on-view-of-leaf"),
     ]
 

@@ -90,6 +90,13 @@ def test_a_run_without_lora_is_not_collected(tmp_path):
         make_plan(Run(use_lora=True), Options(), tmp_path)
 
 
+def test_a_quantized_run_says_that_the_miniature_is_not(tmp_path):
+    """bitsandbytes has no CPU training here; the hook that k-bit preparation sets is kept (see build.prepare_base)."""
+    made = plan(tmp_path, load_in_4bit=True, bf16=True, bnb_4bit_quant_storage="bfloat16")
+    assert made.quantization["bnb_4bit_quant_storage"] == "bfloat16"
+    assert any("not quantized" in change for change in made.changes)
+
+
 def test_a_plan_survives_its_file(tmp_path):
     made = plan(tmp_path, deepspeed_config=ZERO3)
     assert Plan.load(str(made.save())) == made

@@ -83,6 +83,8 @@ def _fill(context: Context, plan: Plan, rows: list[Row], ended: launch.Ended, se
             }
         ],
     )
+    if plan.data and any(b["synthetic"] for b in of["batches"]):
+        sink.unknown("step.supervised", "no record of the dataset could be rehearsed; random tokens took their place")
     # Without an image nothing reaches the vision tower: its parameters at rest prove nothing.
     blind = not any(b["images"] for b in of["batches"])
     filled: dict[str, list[Row]] = {

@@ -55,6 +55,10 @@ def load_base(plan: Plan, config: Any | None = None) -> Any:
         options["trust_remote_code"] = plan.trust_remote_code
     if plan.dtype:
         options["torch_dtype" if _old_transformers() else "dtype"] = getattr(torch, plan.dtype)
+    if plan.real_weights and plan.quantization:
+        import transformers
+
+        options["quantization_config"] = transformers.BitsAndBytesConfig(**plan.quantization)
     return loader.from_pretrained(plan.weights, **options)
 
 
@@ -66,14 +70,25 @@ def _old_transformers() -> bool:
     return Version(transformers.__version__) < Version("4.56")
 
 
-def prepare_base(model: Any, plan: Plan) -> None:
-    """Input-gradient hook and k-bit preparation, as far as the run asks for them."""
+def prepare_base(model: Any, plan: Plan) -> Any:
+    """The base model with input-gradient hook and k-bit preparation, as far as the run asks for them."""
     if hasattr(model.config, "use_cache"):
         model.config.use_cache = False
-    if plan.input_require_grads or (
-        plan.kbit and plan.input_require_grads is None and plan.args["gradient_checkpointing"]
-    ):
+    if plan.real_weights and plan.quantization:
+        import peft
+
+        return peft.prepare_model_for_kbit_training(
+            model,
+            use_gradient_checkpointing=plan.args["gradient_checkpointing"],
+            gradient_checkpointing_kwargs=plan.args.get("gradient_checkpointing_kwargs"),
+        )
+    # prepare_model_for_kbit_training sets the hook; on the unquantized miniature it is set alone.
+    hook = plan.input_require_grads
+    if hook is None:
+        hook = bool(plan.quantization) and plan.args["gradient_checkpointing"]
+    if hook:
         model.enable_input_require_grads()
+    return model
 
 
 def add_adapter(model: Any, plan: Plan) -> Any:

@@ -57,7 +57,7 @@ class Plan:
     deepspeed: dict[str, Any] | None
     dtype: str | None  # float32, bfloat16, float16; None: as the checkpoint
     input_require_grads: bool | None
-    kbit: bool
+    quantization: dict[str, Any] | None  # BitsAndBytesConfig
     ranks: int
     steps: int
     data: list[str] = field(default_factory=list)
@@ -106,8 +106,8 @@ def make_plan(run: Run, options: Options, folder: Path) -> Plan:
     dtype = _precision(run, real, changes)
     args = _args(run, dtype, options.rehearsal_steps, real, changes)
     deepspeed = _deepspeed(run, args, real, changes) if run.deepspeed_config else None
-    kbit = bool(run.load_in_4bit or run.load_in_8bit)
-    if kbit and not real:
+    quantization = _quantization(run, dtype)
+    if quantization and not real:
         changes.append("the base model is not quantized (bitsandbytes needs a GPU)")
     model = str(Path(run.model).resolve()) if Path(run.model).is_dir() else run.model
     return Plan(
@@ -118,7 +118,7 @@ def make_plan(run: Run, options: Options, folder: Path) -> Plan:
         deepspeed=deepspeed,
         dtype=dtype,
         input_require_grads=run.input_require_grads,
-        kbit=kbit,
+        quantization=quantization,
         ranks=max(1, ranks),
         steps=options.rehearsal_steps,
         data=[str(Path(p).resolve()) for p in run.data],
@@ -150,6 +150,17 @@ def _lora(run: Run) -> dict[str, Any]:
         raise NotCollected("no LoRA configuration is known; the rehearsal trains an adapter")
     lora["inference_mode"] = False
     return lora
+
+
+def _quantization(run: Run, dtype: str | None) -> dict[str, Any] | None:
+    """BitsAndBytesConfig arguments, with the defaults of QLoRA where the run says nothing."""
+    if run.load_in_8bit:
+        return {"load_in_8bit": True}
+    if not run.load_in_4bit:
+        return None
+    storage = {"bnb_4bit_quant_storage": run.bnb_4bit_quant_storage} if run.bnb_4bit_quant_storage else {}
+    compute = {"bnb_4bit_compute_dtype": dtype} if dtype else {}
+    return {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", **compute, **storage}
 
 
 def _precision(run: Run, real: bool, changes: list[str]) -> str | None:

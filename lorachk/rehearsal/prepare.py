@@ -159,8 +159,7 @@ def _trace(plan: Plan, batches: list[dict[str, Any]], rows: Rows) -> None:
     kinds = {("pixel_values" in b): b for b in reversed(batches)}
     try:
         model = load_base(plan)
-        prepare_base(model, plan)
-        model = add_adapter(model, plan).train()
+        model = add_adapter(prepare_base(model, plan), plan).train()
     except Exception as error:
         # The ranks will meet the same error and report it with its phase.
         rows.add("untraced", reason=f"{type(error).__name__}: {error}")

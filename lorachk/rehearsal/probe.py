@@ -49,14 +49,19 @@ def snapshot(trainer: Any) -> dict[str, Value]:
         master = _master(parameter) if trainer.is_deepspeed_enabled and parameter.requires_grad else None
         with gathered([parameter]), torch.no_grad():
             data = parameter.detach()
-            wide = data.double() if data.is_floating_point() else data.to(torch.float64)
             taken[clean(name)] = Value(
                 parameter.requires_grad,
                 data.to("cpu", copy=True) if parameter.requires_grad else None,
                 master,
-                (float(wide.sum()), float(wide.abs().sum())),
+                _sums(data),
             )
     return taken
+
+
+def _sums(data: torch.Tensor) -> tuple[float, float]:
+    """Sum and norm in float64 without a float64 copy of the tensor: real embeddings have gigabytes."""
+    norm = torch.linalg.vector_norm(data, dtype=torch.float64) if data.is_floating_point() else 0.0
+    return float(data.sum(dtype=torch.float64)), float(norm)
 
 
 def _master(parameter: Any) -> torch.Tensor | None:

@@ -61,8 +61,7 @@ def _run(plan: Plan, rank: int, rows: Rows, progress: dict[str, str]) -> None:
     batches = torch.load(Path(plan.folder) / "batches.pt", weights_only=True)
     model = load_base(plan)
     architecture = type(model).__name__
-    prepare_base(model, plan)
-    model = add_adapter(model, plan)
+    model = add_adapter(prepare_base(model, plan), plan)
     sizes = [(p.requires_grad, int(getattr(p, "ds_numel", p.numel()))) for p in model.parameters()]
     rows.add(
         "model",
