@@ -262,6 +262,13 @@ def test_the_signal_of_a_rank_is_read_from_the_summary(stderr, expected):
     assert launch.killing_signal(stderr) == expected
 
 
+def test_ranks_that_ran_different_modules_are_told_from_a_crash():
+    """gloo aborts when collectives differ in size; SIGABRT alone would look like a broken installation."""
+    stderr = "terminate called ...\n  what():  [enforce fail at pair.cc:456] op.preamble.length <= op.nbytes. 256 vs 8"
+    assert "different modules" in launch.last_words(stderr)
+    assert launch.last_words("Traceback ...") is None
+
+
 def test_the_first_error_counts_not_what_other_ranks_say_after_it(tmp_path):
     plan = make_plan(Run(**TRAIN, model="m", world_size=2), Options(), tmp_path)
     error = {"row": "error", "rank": 1, "type": "RuntimeError", "phase": "backward", "no_gradient": False}

@@ -167,10 +167,10 @@ def _outcome(plan: Plan, of: dict[str, list[Row]], ended: launch.Ended) -> Row:
     if by_signal is None and plan.ranks == 1 and ended.code < 0 and not ended.timed_out:
         by_signal = launch.signal_name(-ended.code)
     if first is None and by_signal and not ended.timed_out:
-        note = (
-            " (SIGKILL without a traceback is most often the machine out of memory)" if by_signal == "SIGKILL" else ""
-        )
-        return {**verdict, "outcome": "killed", "error": f"a rank was killed by {by_signal}{note}"}
+        words = launch.last_words(ended.stderr)
+        if by_signal == "SIGKILL":
+            words = "without a traceback this is most often the machine out of memory"
+        return {**verdict, "outcome": "killed", "error": ": ".join(filter(None, [f"a rank got {by_signal}", words]))}
     if error := first or (errors[0] if errors else None):
         return {
             "outcome": "error",

@@ -23,7 +23,7 @@ _GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 # Seconds without a new row after which ranks hang: start-up takes the longest, a miniature's step well under a second.
 _STALL = 150.0
 _POLL = 0.5  # seconds
-_TAIL = 4000  # characters of stderr that are kept
+_TAIL = 16000  # characters of stderr that are kept
 
 
 class Ended(NamedTuple):
@@ -167,6 +167,17 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def last_words(stderr: str) -> str | None:
+    """What a C++ library said before it aborted; in plain words where gloo met collectives that do not match."""
+    found = re.search(r"what\(\):\s*(.+)", stderr)
+    if found is None:
+        return None
+    text = " ".join(found.group(1).split())[:300]
+    if "preamble" in text:
+        return f"the ranks' collectives do not match: they ran different modules ({text})"
+    return text
 
 
 def last_line(stderr: str) -> str:
