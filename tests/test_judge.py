@@ -23,8 +23,8 @@ def _judged(path, fill, selection=None, limits=None) -> Report:
 
 
 def test_every_row_is_a_finding_at_its_place(page_file):
-    path = page_file("SELECT 'bad ' || s.name AS message, s.at AS at FROM setting s ORDER BY s.name")
-    rows = [{"name": "a", "at": ("ds.json", 3, 9, "/a")}, {"name": "b", "at": ("ds.json", 4, 9, "/b")}]
+    path = page_file("SELECT 'bad ' || s.name AS message, s.place AS at FROM setting s ORDER BY s.name")
+    rows = [{"name": "a", "place": ("ds.json", 3, 9, "/a")}, {"name": "b", "place": ("ds.json", 4, 9, "/b")}]
     report = _judged(path, lambda s: s.add("setting", rows))
     assert [f.message for f in report.findings] == ["bad a", "bad b"]
     assert report.findings[0].places[0].path == "ds.json"

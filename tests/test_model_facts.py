@@ -77,7 +77,7 @@ def test_targets_that_match_nothing_name_what_was_meant(look):
     facts = look(TEXT, use_lora=True, target_modules=["query_key_value"], origins={"target_modules": place})
     (row,) = facts.rows["target"]
     assert (row["matched"], row["near_miss"]) == (0, "q_proj, k_proj, v_proj")
-    assert row["at"]["line"] == 3
+    assert row["place"]["line"] == 3
     assert "not found in the base model" in facts.reasons["parameter.requires_grad"]
     assert facts.rows["parameter"], "what is known of the base model is kept"
 

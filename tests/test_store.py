@@ -23,13 +23,13 @@ from lorachk.run import Location
 def test_rows_come_back_as_they_were_added():
     with Store() as store:
         store.add("step", [{"rank": 0, "step": 1, "loss": math.nan, "grad_norm": math.inf}])
-        store.add("setting", [{"name": "a\x00b", "value": "\ud800", "at": Location("ds.json", 3, 4, "/a")}])
+        store.add("setting", [{"name": "a\x00b", "value": "\ud800", "place": Location("ds.json", 3, 4, "/a")}])
         step, setting = store.rows("step")[0], store.rows("setting")[0]
     assert math.isnan(step["loss"])
     assert step["grad_norm"] == math.inf
     assert setting["name"] == "a\x00b"
     assert setting["value"] == "\\ud800", "a lone surrogate of someone's dataset must not end the scan"
-    assert setting["at"] == {"path": "ds.json", "line": 3, "col": 4, "pointer": "/a"}
+    assert setting["place"] == {"path": "ds.json", "line": 3, "col": 4, "pointer": "/a"}
 
 
 def test_a_column_nobody_declared_is_refused():

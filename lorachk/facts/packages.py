@@ -29,9 +29,9 @@ def rows(context: Context) -> list[Row]:
     for name in sorted({*OF_INTEREST, *stated}):
         if name in stated:
             at = places.get(name)
-            entry = {"version": stated[name], "origin": "environment", "at": at._asdict() if at else None}
+            entry = {"version": stated[name], "origin": "environment", "place": at._asdict() if at else None}
         elif version := installed(name):
-            entry = {"version": version, "origin": "installed", "at": None}
+            entry = {"version": version, "origin": "installed", "place": None}
         else:
             continue
         found.append({"name": name, **entry})

@@ -36,7 +36,7 @@ def setting_row(setting: Setting) -> Row:
         "name": setting.pointer.rpartition("/")[2].replace("~1", "/").replace("~0", "~"),
         "value": text(value) if known else value.reason,
         "type": json_type(value) if known else "unknown",
-        "at": location(setting.at),
+        "place": location(setting.at),
     }
 
 

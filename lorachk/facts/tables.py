@@ -164,7 +164,7 @@ _DECLARED = (
         name=(_TEXT, "last part of the pointer"),
         value=(_TEXT, "value as text"),
         type=(_TEXT, "JSON type: string, integer, number, boolean, null, array, object"),
-        at=(LOCATION, "where it stands"),
+        place=(LOCATION, "where it stands"),
     ),
     _table(
         "ds_key",
@@ -180,7 +180,7 @@ _DECLARED = (
         name=(_TEXT, "normalised name"),
         version=(_TEXT, "PEP 440 version"),
         origin=(_TEXT, "installed, or environment ([environment] in lorachk.toml)"),
-        at=(LOCATION, "where the version was stated, when not installed"),
+        place=(LOCATION, "where the version was stated, when not installed"),
     ),
     _table(
         "host",
@@ -220,7 +220,7 @@ _DECLARED = (
         entry=(_TEXT, "as written"),
         matched=(_INT, "modules it matches in this model"),
         near_miss=(_TEXT, "names of this model that were probably meant"),
-        at=(LOCATION, "where it stands"),
+        place=(LOCATION, "where it stands"),
     ),
     _table(
         "parameter",

@@ -49,7 +49,7 @@ def rows(run: Run, model: Any, family: str | None) -> Iterator[dict[str, Any]]:
             "entry": entry,
             "matched": matched,
             "near_miss": None if matched else near_miss(entry, linear, family, regex=isinstance(stated, str)),
-            "at": _at(run, "target_modules"),
+            "place": _at(run, "target_modules"),
         }
     for entry in adapter.modules_to_save(run):
         # peft.utils.other._set_trainable: plain str.endswith, no dot needed
@@ -59,7 +59,7 @@ def rows(run: Run, model: Any, family: str | None) -> Iterator[dict[str, Any]]:
             "entry": entry,
             "matched": matched,
             "near_miss": None if matched else near_miss(entry, names, family, regex=False),
-            "at": _at(run, "modules_to_save"),
+            "place": _at(run, "modules_to_save"),
         }
 
 
