@@ -70,7 +70,7 @@ def _comparable(text: str) -> str:
 
 def generated(*, measured: bool) -> dict[Path, str]:
     """File to text. `measured` runs the commands whose output holds measured numbers too."""
-    pages = load_rules([_ROOT / "rules"])
+    pages = load_rules([_ROOT / "rules"]).pages
     readme = (_ROOT / "README.md").read_text(encoding="utf-8")
     readme = _TABLE.sub(lambda m: f"{m[1]}{rules_table(pages, 'rules/')}{m[2]}", readme)
 

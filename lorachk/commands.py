@@ -154,7 +154,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     text = " ".join(arguments.text)
     if text == "-":
         text = sys.stdin.read()
-    pages = load_rules([builtin_rules(), *(Path(r) for r in arguments.rules)])
+    pages = load_rules([builtin_rules(), *(Path(r) for r in arguments.rules)]).pages
     if page := by_code(pages, text):
         _show_markdown(page.path.read_text(encoding="utf-8"))
         return 0
@@ -186,7 +186,7 @@ def _rules(arguments: argparse.Namespace) -> int:
         [Path(p) for p in arguments.paths] if arguments.action == "test" and arguments.paths else [builtin_rules()]
     )
     folders += [Path(r) for r in arguments.rules]
-    pages = load_rules(folders)
+    pages, broken = load_rules(folders)
     if arguments.action == "list":
         if arguments.format == "json":
             print(json.dumps([as_dict(p) for p in pages], indent=2))
@@ -196,11 +196,17 @@ def _rules(arguments: argparse.Namespace) -> int:
         return 0
     from lorachk.engine.example import run_examples
 
-    bad = 0
+    bad = len(broken)
+    for page, why in broken:
+        print(f"FAIL {page.code} ({page.path})\n     {why}")
     outcomes = [outcome for page in pages for outcome in run_examples(page)]
     for outcome in outcomes:
         if outcome.problem:
             bad += 1
             print(f"FAIL {outcome.label}\n     {outcome.problem}")
-    print(f"{len(pages)} rules, {len(outcomes)} examples: {len(outcomes) - bad} as promised, {bad} not")
+    ran = [outcome for outcome in outcomes if not outcome.skipped]
+    summary = f"{len(pages)} rules, {len(ran)} examples: {len(ran) + len(broken) - bad} as promised, {bad} not"
+    if left := len(outcomes) - len(ran):
+        summary += f"; {left} not run: torch is not installed"
+    print(summary)
     return 1 if bad else 0

@@ -18,7 +18,7 @@ def _judged(path, fill, selection=None, limits=None) -> Report:
     report = Report("check")
     with Store(limits) as store:
         fill(store)
-        judge(store, load_rules([path]), selection or Selection(), report)
+        judge(store, load_rules([path]).pages, selection or Selection(), report)
     return report
 
 

@@ -13,7 +13,7 @@ _SQL = "SELECT 'too many' AS message FROM step"
 
 
 def _prepared(path: Path):
-    (page,) = load_rules([path])
+    (page,) = load_rules([path]).pages
     return page
 
 

@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from lorachk.engine.finding import Report
 from lorachk.engine.gather import gather
 from lorachk.engine.judge import judge
 from lorachk.engine.page import Block, Example, Page, PageError
-from lorachk.engine.select import REHEARSAL, Selection
+from lorachk.engine.select import MODEL, REHEARSAL, Selection
 from lorachk.engine.store import Limits, Store
 from lorachk.errors import UsageError
 from lorachk.facts.collector import Context, Options, Row
@@ -24,12 +25,16 @@ from lorachk.run import Location, Run
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one example; `problem` is None when it did what its page promises."""
+    """What came of one example; `problem` is None when it did what its page promises.
+
+    `skipped`: it needs a model built with torch, which is not installed.
+    """
 
     page: Page
     example: Example
     good: bool
     problem: str | None
+    skipped: bool = False
 
     @property
     def label(self) -> str:
@@ -42,7 +47,14 @@ class Outcome:
 def run_examples(page: Page) -> list[Outcome]:
     """Run all examples of a prepared page: bad ones must be found, good ones must pass."""
     runs = [(e, False) for e in page.bad] + [(e, True) for e in page.good]
+    if not can_run(page):
+        return [Outcome(page, example, good, None, skipped=True) for example, good in runs]
     return [Outcome(page, example, good, _problem(page, example, good)) for example, good in runs]
+
+
+def can_run(page: Page) -> bool:
+    """Whether what the page's examples need is installed."""
+    return not page.reads & MODEL or find_spec("torch") is not None
 
 
 def _problem(page: Page, example: Example, good: bool) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from lorachk.engine.page import Page, PageError, parse
 from lorachk.engine.store import Store
@@ -89,19 +90,32 @@ def bound(page: Page, store: Store) -> Page:
     return page
 
 
-def load_rules(folders: Sequence[Path], chosen: Callable[[Page], bool] | None = None) -> list[Page]:
+class Rules(NamedTuple):
+    """Rules ready to judge, and built-in ones that could not be bound with this DuckDB."""
+
+    pages: list[Page]
+    broken: list[tuple[Page, str]]
+
+
+def load_rules(folders: Sequence[Path], chosen: Callable[[Page], bool] | None = None) -> Rules:
     """Parse all pages of `folders` and bind their queries.
 
-    With `chosen`, built-in pages that it refuses are left unbound (the test suite binds them all; it saves a third of
-    a small run); pages of users are always bound. All this happens in a locked store of its own: binding a query
-    already opens the files it names.
+    A page of the user's that is not whole ends the command (PageError). A built-in page can only fail on a DuckDB that
+    our tests did not run: it is broken, and the others go on. With `chosen`, built-in pages that it refuses are left
+    unbound; that saves a third of a small run. All this happens in a locked store of its own: binding a query already
+    opens the files it names.
     """
     builtin = builtin_rules()
+    rules = Rules([], [])
     with Store() as store:
         store.lock()
-        pages = [reading(page, store) for page in load_pages(folders)]
-        own = [not page.path.is_relative_to(builtin) for page in pages]
-        return [
-            bound(page, store) if mine or chosen is None or chosen(page) else page
-            for page, mine in zip(pages, own, strict=True)
-        ]
+        for page in load_pages(folders):
+            own = not page.path.is_relative_to(builtin)
+            try:
+                page = reading(page, store)
+                rules.pages.append(bound(page, store) if own or chosen is None or chosen(page) else page)
+            except PageError as error:
+                if own:
+                    raise
+                rules.broken.append((page, error.message))
+    return rules

@@ -11,6 +11,7 @@ from lorachk.errors import UsageError
 
 DATA = frozenset({"dataset", "record", "turn", "image", "encoding"})
 REHEARSAL = frozenset({"rehearsal", "step", "gradient", "update", "saved", "hazard"})
+MODEL = frozenset({"module", "target", "parameter", "memory", "fit"})
 RUN = frozenset({"run", "setting", "source", "package"})
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lorachk.engine.finding import Report, Severity
+from lorachk.engine.finding import Report, Severity, Skipped
 from lorachk.engine.gather import gather
 from lorachk.engine.judge import judge
 from lorachk.engine.rules import load_rules
@@ -43,9 +43,10 @@ def run_command(
     """
     started = time.monotonic()
     report = Report(command)
-    pages = load_rules(rules, lambda page: serves(command, page))
-    selection = validated(selection, pages)
-    pages = [page for page in pages if serves(command, page)]
+    loaded = load_rules(rules, lambda page: serves(command, page))
+    selection = validated(selection, [*loaded.pages, *(page for page, _ in loaded.broken)])
+    pages = [page for page in loaded.pages if serves(command, page)]
+    report.broken = [Skipped(page.code, page.name, why) for page, why in loaded.broken if selection.selects(page)]
     with Store(limits) as store:
         wanted = {
             table for page in pages if selection.selects(page) and not selection.ignores(page) for table in page.reads

@@ -217,7 +217,7 @@ class Store:
         part.unlink(missing_ok=True)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db.execute("ATTACH ? AS saved", [str(part)])
+            self._db.execute(f"ATTACH {_literal(part)} AS saved")
         except Exception as error:
             raise UsageError(f"cannot write facts: {error}", where=str(path)) from error
         try:
@@ -240,7 +240,7 @@ class Store:
         if not path.is_file():
             raise UsageError("no such facts file", where=str(path), hint="write one with --save FILE")
         try:
-            self._db.execute("ATTACH ? AS given (READ_ONLY)", [str(path)])
+            self._db.execute(f"ATTACH {_literal(path)} AS given (READ_ONLY)")
         except duckdb.Error as error:
             raise UsageError(
                 f"not a facts file: {str(error).splitlines()[0]}", where=str(path), hint="write one with --save FILE"
@@ -261,6 +261,11 @@ class Store:
                 columns = ", ".join(shared)
                 self._db.execute(f'INSERT INTO memory."{name}" ({columns}) SELECT {columns} FROM given."{name}"')  # noqa: S608
         self.collected = {n for (n,) in self._db.execute("SELECT name FROM given.collected").fetchall()} & set(tables())
+
+
+def _literal(path: Path) -> str:
+    """The path as an SQL string: DuckDB 1 takes no parameter in ATTACH."""
+    return "'" + str(path).replace("'", "''") + "'"
 
 
 def _plain(table: Table) -> Any:

@@ -40,8 +40,8 @@ def collect(context: Context) -> None:
         with skeleton.silenced():
             built, modules, target_rows = _build(context.run, trust=context.options.trust_remote_code)
             built.parameters = list(_parameters(built))
-    except NotCollected as reason:
-        context.shared["no_model"] = str(reason)  # what builds on the model is unknown for the same reason
+    except NotCollected as error:
+        context.shared["no_model"] = str(error)  # what builds on the model is unknown for the same reason
         raise
     context.shared["model"] = built
     sink = context.sink
