@@ -86,7 +86,7 @@ class Report:
 
 def percent(count: int, total: int) -> str:
     """count / total in per cent; never "100 %" when some are left, never "0 %" when there are some."""
-    share = 100 * count / total
+    share = 100 * count / total if total else 0.0
     if count == total or not count:
         return f"{share:.0f} %"
     if share < 0.01:
@@ -94,3 +94,10 @@ def percent(count: int, total: int) -> str:
     if share > 99.9:
         return ">99.9 %"
     return f"{share:.0f} %" if 10 <= share < 99.5 else f"{share:.3g} %" if share >= 10 else f"{share:.2g} %"
+
+
+def spelled(count: int, total: int) -> dict[str, str]:
+    """What a page's message may use beside its own columns: numbers, and verbs that agree with the count."""
+    verbs = {"have": "has", "are": "is", "do": "does"}
+    agreeing = {plural: singular if count == 1 else plural for plural, singular in verbs.items()}
+    return {"count": f"{count:,}", "total": f"{total:,}", "share": percent(count, total), **agreeing}

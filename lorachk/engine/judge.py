@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from lorachk.engine.finding import Finding, Place, Report, Skipped, percent
+from lorachk.engine.finding import Finding, Place, Report, Skipped, spelled
 from lorachk.engine.page import Page, place_columns
 from lorachk.engine.select import Selection
 from lorachk.engine.store import RuleTimeout, Store
@@ -97,7 +97,7 @@ def _grouped(store: Store, page: Page) -> list[Finding]:
     if not rows:
         return []
     count, total = int(rows[0]["lorachk_count"]), store.count(of)
-    values = {**rows[0], "count": f"{count:,}", "total": f"{total:,}", "share": percent(count, total)}
+    values = {**rows[0], **spelled(count, total)}
     message = re.sub(r"{(\w+)}", lambda m: str(values[m.group(1)]), page.head.message)
     places = tuple(p for row in rows for p in _places(row, note=str(row["message"])))
     return [Finding(page.code, page.name, page.severity, message, page.fix, places, count, total, of)]

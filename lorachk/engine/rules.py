@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from lorachk.engine.finding import spelled
 from lorachk.engine.page import Page, PageError, parse
 from lorachk.engine.store import Store
 from lorachk.errors import UsageError
@@ -83,10 +84,10 @@ def bound(page: Page, store: Store) -> Page:
         if column.partition(".")[0] not in page.reads:
             raise _failure(page, f"needs {column}, but the query does not read that table")
     if page.head.message:
-        known = {"count", "total", "share", *columns}
+        words = spelled(0, 0)
         for field in re.findall(r"{(\w+)", page.head.message):
-            if field not in known:
-                raise _failure(page, f"the message uses {{{field}}}: neither count, total, share nor a result column")
+            if field not in columns and field not in words:
+                raise _failure(page, f"the message uses {{{field}}}: no result column, and none of {', '.join(words)}")
     return page
 
 

@@ -69,7 +69,7 @@ class Resolver:
                 continue
             found = names.get(name.lower()) or stems.get(os.path.splitext(name)[0].lower())  # noqa: PTH122
             if found:
-                return os.path.join(folder, found)  # noqa: PTH118
+                return os.path.normpath(os.path.join(folder, found))  # noqa: PTH118
         return None
 
     def _listing(self, folder: str) -> tuple[dict[str, str], dict[str, str]]:
