@@ -137,7 +137,11 @@ def _model_options() -> _Parser:
     group.add_argument("--num-gpus", type=_positive, metavar="N", help="GPUs per machine")
     group.add_argument("--num-nodes", type=_positive, metavar="N", help="machines")
     group.add_argument("--trust-remote-code", action="store_true", help="run the model folder's own Python code")
-    group.add_argument("--no-trace", action="store_true", help="estimate activations by formula, without torch")
+    group.add_argument(
+        "--no-trace",
+        action="store_true",
+        help="no trace of a training step: activations of text models by formula, none for vision-language models",
+    )
     return parser
 
 
