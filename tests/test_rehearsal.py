@@ -210,7 +210,8 @@ def ranks(tmp_path, body, timeout):
     head = """
         import os, signal, sys, time
         sys.path.insert(0, {root!r})
-        from lorachk.rehearsal.rows import Rows, die_with_parent
+        from lorachk.children import die_with_parent
+        from lorachk.rehearsal.rows import Rows
         die_with_parent()
         rank = int(os.environ["RANK"])
         Rows({folder!r}, f"rank{{rank}}").add("started", rank=rank, pid=os.getpid())

@@ -28,9 +28,6 @@ def collect(context: Context) -> None:
     with tempfile.TemporaryDirectory(prefix="lorachk-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         plan = make_plan(context.run, context.options, folder)
-        for change in plan.changes:
-            context.say(f"rehearsal: {change}")
-        context.shared["rehearsal_changes"] = list(plan.changes)
         limit = context.options.rehearsal_timeout
         context.say("rehearsal: building the model and its batches")
         _prepare(plan, folder, limit)
@@ -76,6 +73,8 @@ def _fill(context: Context, plan: Plan, rows: list[Row], ended: launch.Ended, se
                 "world_size": plan.ranks,
                 "zero_stage": plan.stage,
                 "device": plan.device,
+                "inputs": _inputs(of["batches"]),
+                "differs": list(plan.changes),
                 "steps": min((sum(s["rank"] == r for s in of["step"]) for r in range(plan.ranks)), default=0),
                 "seconds": seconds,
                 "versions": _versions(of["versions"], context.run.environment),
@@ -124,6 +123,14 @@ def _versions(rows: list[Row], planned: dict[str, str]) -> str | None:
         other = planned.get(name)
         parts.append(f"{part} (the run: {other})" if other and other != version else part)
     return ", ".join(parts)
+
+
+def _inputs(batches: list[Row]) -> str | None:
+    if not batches:
+        return None
+    if batches[0]["synthetic"]:
+        return "random tokens"
+    return "records with images" if batches[0]["images"] else "records"
 
 
 def _by_table(rows: list[Row]) -> dict[str, list[Row]]:

@@ -1,9 +1,9 @@
 """Which part of a model a module belongs to, from its dotted name.
 
-Names are those of the transformers classes and of the remote code the families ship: MiniCPM-V (vpm, resampler, llm, apm,
-tts), its native classes (model.vision_tower, model.merger, model.language_model), Qwen-VL (visual, visual.merger), LLaVA
-(vision_tower, multi_modal_projector or mm_projector), InternVL (vision_model, mlp1), Gemma 3, Idefics (connector) and text
-models. PEFT's wrappers in a name (base_model.model, base_layer, lora_A.default ...) do not disturb.
+Names are those of the transformers classes and of the remote code the families ship: MiniCPM-V (vpm, resampler, llm,
+apm, tts), its native classes (model.vision_tower, model.merger, model.language_model), Qwen-VL (visual, visual.merger),
+LLaVA (vision_tower, multi_modal_projector or mm_projector), InternVL (vision_model, mlp1), Gemma 3, Idefics (connector)
+and text models. PEFT's wrappers in a name (base_model.model, base_layer, lora_A.default ...) do not disturb.
 """
 
 from __future__ import annotations

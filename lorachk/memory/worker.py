@@ -11,6 +11,7 @@ import sys
 import traceback
 from typing import Any
 
+from lorachk.children import die_with_parent
 from lorachk.facts.collector import NotCollected
 from lorachk.memory import skeleton
 from lorachk.run import Run
@@ -18,6 +19,7 @@ from lorachk.run import Run
 
 def main() -> int:
     """Trace one variant; when that fails the answer has the key "error"."""
+    die_with_parent()
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever libraries print must not mix with the answer
     job = json.load(sys.stdin)

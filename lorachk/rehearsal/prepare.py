@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lorachk.children import die_with_parent
 from lorachk.rehearsal.plan import SEED, Plan
-from lorachk.rehearsal.rows import Rows, die_with_parent
+from lorachk.rehearsal.rows import Rows
 
 _LARGEST = 60_000_000  # parameters of a miniature; more means that the config did not shrink
 _BATCHES = 4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lorachk.rehearsal.rows import die_with_parent
+from lorachk.children import die_with_parent
 
 if __name__ == "__main__":
     die_with_parent()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,16 +42,3 @@ def number(value: Any) -> float | None:
         return float(value)
     except (TypeError, ValueError):
         return math.nan
-
-
-def die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent dies, so that no rank outlives a lorachk that was killed."""
-    import ctypes
-    import signal
-    import sys
-
-    if sys.platform == "linux":
-        parent = os.getppid()
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        if os.getppid() != parent:  # it died before the request
-            os._exit(1)

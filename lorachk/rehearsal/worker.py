@@ -11,8 +11,9 @@ import sys
 import traceback
 from pathlib import Path
 
+from lorachk.children import die_with_parent
 from lorachk.rehearsal.plan import Plan
-from lorachk.rehearsal.rows import Rows, die_with_parent
+from lorachk.rehearsal.rows import Rows
 
 _NO_GRADIENT = "does not require grad and does not have a grad_fn"
 

@@ -74,6 +74,8 @@ def _tables(report: Report) -> list[str]:
     if rows := report.tables.get("rehearsal", []):
         title = f"### Rehearsal\n\n{markdown(rehearsed.what_ran(rows[0]))}: {markdown(rehearsed.outcome(rows[0]))}"
         steps = report.tables.get("step", [])
+        if said := rehearsed.conditions(rows[0]):
+            title += f"\n\n{markdown(said)}"
         table = f"\n\n{_table(*rehearsed.steps(steps))}" if steps else ""
         saved = report.tables.get("saved", [])
         parts.append(title + table + (f"\n\n{markdown(rehearsed.saved(saved))}" if saved else ""))

@@ -46,6 +46,14 @@ def outcome(row: Row) -> str:
     return f"{how}{phase} after {steps}{seconds}{f': {error}' if error else ''}"
 
 
+def conditions(row: Row) -> str | None:
+    """ "on records with images; other than in the run: fp16 runs as bf16 (the CPU has no fp16 training)"."""
+    parts = [f"on {sentence(str(row['inputs']))}"] if row.get("inputs") else []
+    if row.get("differs"):
+        parts.append(f"other than in the run: {', '.join(sentence(str(d)) for d in row['differs'])}")
+    return "; ".join(parts) or None
+
+
 def steps(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Head and body of the table of steps: over all ranks, mean loss, largest grad norm, slowest time, largest peak.
 

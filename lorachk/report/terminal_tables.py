@@ -85,6 +85,8 @@ def _memory(console: Console, fits: Sequence[Row], memory: Sequence[Row]) -> Non
 def _rehearsal(console: Console, row: Row, steps: Sequence[Row], saved: Sequence[Row]) -> None:
     _title(console, f"Rehearsal: {rehearsed.what_ran(row)}")
     good = row.get("outcome") in (None, "ok")
+    if said := rehearsed.conditions(row):
+        block(console, Text(said), indent=2)
     block(console, Text(rehearsed.outcome(row), style="" if good else "red"), indent=2)
     if steps:
         head, body = rehearsed.steps(steps)
