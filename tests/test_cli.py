@@ -83,7 +83,7 @@ def test_config_mistakes_of_the_demo_point_to_their_lines(lorachk):
 
 
 def test_the_clean_twin_has_no_finding(lorachk):
-    code, out, err = lorachk(CLEAN, "check", "--no-train", "--format", "json")
+    code, out, err = lorachk(CLEAN, "check", "--no-train", "--no-trace", "--format", "json")
     report = json.loads(out)
     assert [f["message"] for f in report["findings"] if f["severity"] == "error"] == []
     assert (code, err) == (0, "")
