@@ -69,7 +69,7 @@ def collect(context: Context) -> None:
                 for p in made.parts
             ],
         )  # fmt: skip
-        context.sink.add("fit", [{**key, **_fit(run, stage, made, gpu, sequence)}])
+        context.sink.add("fit", [{**key, "ranks": settings.world, **_fit(run, stage, made, gpu, sequence)}])
 
 
 def _fit(run: Run, stage: int, made: plan.Estimate, gpu: Row | None, sequence: int) -> dict[str, Any]:

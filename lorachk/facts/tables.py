@@ -256,6 +256,7 @@ _DECLARED = (
         offload_param=(_TEXT, "none, cpu, nvme"),
         configured=(_FLAG, "this is the run's own setting"),
         gpu=(_TEXT, "GPU judged for; NULL when none is known"),
+        ranks=(_INT, "GPUs that share the states"),
         peak_allocated=(_BIG, "bytes, torch.cuda.max_memory_allocated"),
         needed=(_BIG, "bytes of the smallest GPU that runs it: context, communication and fragmentation included"),
         available=(_BIG, "bytes of the GPU: free when it is here, else total"),

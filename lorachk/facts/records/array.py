@@ -21,6 +21,9 @@ from lorachk.facts.records.stream import BLOCK, Stream
 LONGEST = 64 << 20  # bytes of one record; beyond, the file is taken to be broken
 _FIRST_KEY = re.compile(r"""\{\s*(["'][^"'\\]{1,80}["'])""")
 _ANY_RECORD = re.compile(r"\n[ \t]*\{|\}\s*,?\s*\{")
+# Characters that repairs may look through in vain. A record that never closes takes a repair to the end of the buffer:
+# with thousands of them, reading would never end.
+_PATIENCE = 4 << 20
 _BROKEN_BYTE = re.compile("[\udc80-\udcff]")
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
 _any = msgspec.json.Decoder()
@@ -56,6 +59,7 @@ class ArrayReader:
         self._starts = _ANY_RECORD
         self._comma = True  # a record may come: after the bracket or a comma
         self._faulty = False
+        self._patience = _PATIENCE
         self._counted = (0, 0)  # up to which index of the text lines were counted, and how many
 
     def __iter__(self) -> Iterator[Item]:
@@ -236,12 +240,14 @@ class ArrayReader:
             self._fault(error.text, text, error.at)
         if self._starts is _ANY_RECORD:
             self._learn(text, start)
-        if (repaired := repair(text, start)) is not None:
+        found = self._starts.search(text, max(start + 1, min(error.at, len(text))))
+        stop = found.start() if found and self._patience <= 0 else len(text)
+        if (repaired := repair(text, start, stop)) is not None:
             self._one(text, start, Decoded(repaired.value, repaired.end), items)
             return repaired.end
+        self._patience -= stop - start
         self._index += 1  # it is a record all the same: those after it keep their index
         self._comma = True  # whatever stands between here and the next record was part of the fault
-        found = self._starts.search(text, max(start + 1, min(error.at, len(text))))
         if found is None:
             self._open = self._open and not self._eof
             return len(text)

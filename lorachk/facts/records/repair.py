@@ -22,12 +22,16 @@ class Repaired(NamedTuple):
     end: int
 
 
-def repair(text: str, start: int) -> Repaired | None:
-    """Read the object or array at `start` leniently; None when that does not help. Linear in its length."""
+def repair(text: str, start: int, stop: int | None = None) -> Repaired | None:
+    """Read the object or array at `start` leniently; None when that does not help, or when it does not end by `stop`.
+
+    Linear in its length, and in that of the rest of the text when the value never closes.
+    """
     out: list[str] = []
     open_: list[str] = []
     at = start
-    while match := _TOKEN.match(text, at):
+    stop = len(text) if stop is None else stop
+    while match := _TOKEN.match(text, at, stop):
         token, at = match.group(), match.end()
         if token[0] in "{[":
             open_.append(token)
