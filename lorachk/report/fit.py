@@ -79,8 +79,7 @@ def own_components(fit: Sequence[Row], memory: Sequence[Row]) -> list[Row]:
 def caption(rows: Sequence[Row]) -> str:
     """ "Memory per GPU, micro batch 1 x 2,048 tokens, on 3 x NVIDIA L40S"."""
     names = gpus(rows)
-    ranks = {row.get("ranks") for row in rows if row.get("ranks")}
-    number = ranks.pop() if len(ranks) == 1 else 1
+    number = max((int(row["ranks"]) for row in rows if row.get("ranks")), default=1)
     where = f"on {f'{number} x ' if number > 1 else ''}{names[0]}" if len(names) == 1 else ""
     parts = ["Memory per GPU", batch(rows), where]
     return ", ".join(p for p in parts if p)
