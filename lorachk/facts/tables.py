@@ -48,6 +48,9 @@ def _table(name: str, row: str, /, **columns: tuple[str, str] | str) -> Table:
 
 _TEXT, _INT, _BIG, _REAL, _FLAG, _LIST = "VARCHAR", "INTEGER", "BIGINT", "DOUBLE", "BOOLEAN", "VARCHAR[]"
 
+_COMPONENT = (_TEXT, "vision, resampler, llm, embedding, head, audio, other")
+_STAGE = (_INT, "ZeRO stage")
+_OFFLOAD = (_TEXT, "none, cpu, nvme")
 _PATH = (_TEXT, "dataset file, as the user named it")
 _RECORD = (_BIG, "index of the record in its file, from 0")
 _TURN = (_INT, "position in the conversation, from 0")
@@ -207,7 +210,7 @@ _DECLARED = (
         "one module of the model after PEFT",
         name=(_TEXT, "dotted name in the base model"),
         type=(_TEXT, "class name"),
-        component=(_TEXT, "vision, resampler, llm, embedding, head, audio, other"),
+        component=_COMPONENT,
         leaf=(_FLAG, "has no children in the base model"),
         linear=(_FLAG, "a Linear/Conv1D/Embedding/Conv that LoRA could wrap"),
         adapted=(_FLAG, "carries a LoRA adapter"),
@@ -226,7 +229,7 @@ _DECLARED = (
         "parameter",
         "one parameter of the model after PEFT",
         name=(_TEXT, "dotted name"),
-        component=(_TEXT, "vision, resampler, llm, embedding, head, audio, other"),
+        component=_COMPONENT,
         shape=("BIGINT[]", "shape"),
         numel=(_BIG, "elements"),
         dtype=(_TEXT, "bfloat16, float32, uint8 ..."),
@@ -239,9 +242,9 @@ _DECLARED = (
     _table(
         "memory",
         "one component of a memory estimate, per GPU",
-        zero_stage=(_INT, "ZeRO stage"),
-        offload_optimizer=(_TEXT, "none, cpu, nvme"),
-        offload_param=(_TEXT, "none, cpu, nvme"),
+        zero_stage=_STAGE,
+        offload_optimizer=_OFFLOAD,
+        offload_param=_OFFLOAD,
         component=(_TEXT, "weights, adapter, gradients, optimizer, buffers, activations, allocator, context"),
         detail=(_TEXT, "what it is"),
         bytes=(_BIG, "bytes on each GPU at the peak"),
@@ -251,9 +254,9 @@ _DECLARED = (
     _table(
         "fit",
         "one ZeRO stage against the GPU",
-        zero_stage=(_INT, "ZeRO stage"),
-        offload_optimizer=(_TEXT, "none, cpu, nvme"),
-        offload_param=(_TEXT, "none, cpu, nvme"),
+        zero_stage=_STAGE,
+        offload_optimizer=_OFFLOAD,
+        offload_param=_OFFLOAD,
         configured=(_FLAG, "this is the run's own setting"),
         gpu=(_TEXT, "GPU judged for; NULL when none is known"),
         ranks=(_INT, "GPUs that share the states"),
@@ -303,7 +306,7 @@ _DECLARED = (
         "gradient",
         "one trainable parameter after the first backward",
         name=(_TEXT, "dotted name"),
-        component=(_TEXT, "vision, resampler, llm, embedding, head, audio, other"),
+        component=_COMPONENT,
         adapter=(_FLAG, "belongs to the adapter"),
         status=(_TEXT, "none, zero, finite, nonfinite"),
         norm=(_REAL, "L2 norm"),
@@ -312,7 +315,7 @@ _DECLARED = (
         "update",
         "one parameter over the whole rehearsal",
         name=(_TEXT, "dotted name"),
-        component=(_TEXT, "vision, resampler, llm, embedding, head, audio, other"),
+        component=_COMPONENT,
         requires_grad=(_FLAG, "trainable"),
         adapter=(_FLAG, "belongs to the adapter"),
         changed=(_FLAG, "its values differ after the last step"),
