@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lorachk.engine.finding import Severity
-from lorachk.engine.page import as_dict
+from lorachk.engine.page import Page, as_dict
 from lorachk.engine.rules import builtin_rules, load_rules
 from lorachk.engine.select import Selection
 from lorachk.engine.session import exit_code, run_command
@@ -156,7 +156,7 @@ def _explain(arguments: argparse.Namespace) -> int:
         text = sys.stdin.read()
     pages = load_rules([builtin_rules(), *(Path(r) for r in arguments.rules)]).pages
     if page := by_code(pages, text):
-        _show_markdown(page.path.read_text(encoding="utf-8"))
+        _show_markdown(_page_text(page))
         return 0
     matching = by_symptom(pages, text)
     if not matching:
@@ -164,10 +164,28 @@ def _explain(arguments: argparse.Namespace) -> int:
         hint = f"codes that look like it: {', '.join(p.code for p in near)}" if near else "see `lorachk rules list`"
         raise UsageError("no rule has this code, name or symptom", where="explain", hint=hint)
     best, *others = matching
-    also = "".join(f"\n- {p.code} {p.name}: {p.title}" for p in others[:5])
-    also = f"\n\n## It may also be\n{also}" if also else ""
-    _show_markdown(f"# {best.code} {best.name}: {best.title}\n\n{best.text}\n\n## Fix\n{best.fix}{also}\n")
+    text = _page_text(best)
+    if others:
+        text += "\n\n## It may also be\n"
+        text += "".join(f"\n- {p.code} {p.name}: {p.title}" for p in others[:5])
+    _show_markdown(text)
     return 0
+
+
+def _page_text(page: Page) -> str:
+    """A rule for a person: what happens, what to change, how it is checked, what it rests on."""
+    parts = [
+        f"# {page.code} {page.name} ({page.severity.name})",
+        f"**{page.title}**",
+        page.text,
+        f"## Fix\n{page.fix}",
+        f"## Check\n```sql\n{page.sql}\n```",
+    ]
+    for title, lines in (("Verified", page.head.verified), ("Seen in", page.head.sources)):
+        if lines:
+            parts.append(f"## {title}\n" + "\n".join(f"- {line}" for line in lines))
+    parts.append(f"Examples: {page.path}")
+    return "\n\n".join(parts)
 
 
 def _show_markdown(text: str) -> None:
@@ -177,8 +195,7 @@ def _show_markdown(text: str) -> None:
     from rich.console import Console
     from rich.markdown import Markdown
 
-    body = text.split("---", 2)[2] if text.startswith("---") else text
-    Console().print(Markdown(body))
+    Console().print(Markdown(text))
 
 
 def _rules(arguments: argparse.Namespace) -> int:
