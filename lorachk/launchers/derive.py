@@ -48,12 +48,16 @@ def _target(layers: Layers, trainer: str | None) -> None:
                 layers.values.pop(name, None)
     default = trainers.DEFAULT_TARGET.get(trainer or "")
     if default and layers.get("use_lora") and not layers.knows("target_modules"):
-        layers.derive("target_modules", [default])
-        layers.derive("target_regex", True)
+        layers.derive("target_modules", [default] if isinstance(default, str) else default)
+        layers.derive("target_regex", isinstance(default, str))
 
 
 def _adapter(layers: Layers, trainer: str | None) -> None:
-    if layers.get("use_lora") is None and layers.get("lora_r") and trainer in (None, "hf", "trl"):
+    if trainer == "internvl" and layers.get("lora_r") is not None:
+        rank = layers.get("lora_r")
+        layers.derive("use_lora", rank > 0, layers.origins.get("lora_r"))
+        layers.derive("lora_alpha", 2.0 * rank, layers.origins.get("lora_r"))
+    if layers.get("use_lora") is None and layers.get("lora_r") and trainer in (None, "hf"):
         layers.derive("use_lora", True, layers.origins.get("lora_r"))
     if layers.get("use_lora"):
         saved = trainers.modules_saved_whole(trainer, layers.get("tune_vision"))
@@ -63,6 +67,10 @@ def _adapter(layers: Layers, trainer: str | None) -> None:
         tuned = layers.get("tune_llm"), layers.get("tune_vision")
         if None not in tuned:
             layers.derive("frozen_parameters", not all(tuned))
+    elif layers.get("use_lora") is False:
+        frozen = False in (layers.get("tune_llm"), layers.get("tune_vision"))
+        if frozen or trainer == "llava":  # its vision tower is never trained
+            layers.derive("frozen_parameters", True)
 
 
 def _checkpointing(
@@ -70,7 +78,14 @@ def _checkpointing(
 ) -> None:
     if trainer == "minicpmv":  # finetune.py sets both on its own account, whatever the flags say
         layers.values["use_reentrant"] = False
+        if layers.get("use_lora") is not None:  # without LoRA it does not
+            layers.derive("input_require_grads", bool(layers.get("use_lora") and layers.get("gradient_checkpointing")))
+        return
+    if trainer in trainers.INPUT_GRADS:
         layers.derive("input_require_grads", layers.get("gradient_checkpointing"))
+    if trainer == "qwen-vl-series":  # sets it whatever the flags say
+        in_vision = arguments.get("vision_lora")
+        layers.values["use_reentrant"] = not (in_vision and as_bool(in_vision.value))
         return
     for name in ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs"):
         given = arguments.get(name)
@@ -79,6 +94,12 @@ def _checkpointing(
             return
         if given and not isinstance(given.value, dict):
             return
+    flag = arguments.get("use_reentrant")  # PEFT's examples and many scripts pass it on
+    if flag is not None:
+        layers.derive("use_reentrant", as_bool(flag.value), flag.at)
+        return
+    if trainer == "internvl":  # its models' own code decides
+        return
     if trainer in trainers.PLAIN_HF:
         layers.derive("use_reentrant", default_use_reentrant(used("transformers", environment)))
 

@@ -6,55 +6,77 @@ from pathlib import Path
 from typing import Any
 
 from lorachk.launchers.command import Launch, processes
-from lorachk.launchers.text import beside
-from lorachk.launchers.trainers import INVERTED, aliases
-from lorachk.launchers.values import Found, Unknown, as_bool
+from lorachk.launchers.text import inside
+from lorachk.launchers.trainers import BITS, INVERTED, aliases
+from lorachk.launchers.values import Found, Unknown, as_bool, as_int
 
 _PATHS = {"deepspeed", "image_root", "output_dir"}
 
 
-def argument_fields(given: dict[str, Found], trainer: str | None, path: str) -> dict[str, Found]:
-    """Run fields out of a trainer's arguments; paths are relative to the file at `path` that names them."""
+def argument_fields(given: dict[str, Found], trainer: str | None, folder: str) -> dict[str, Found]:
+    """Run fields out of a trainer's arguments; paths are relative to `folder`."""
     found: dict[str, Found] = {}
     for field, names in aliases(trainer).items():
         entry = next((given[name] for name in names if name in given), None)
         if entry is not None:
-            found[field] = _place(field, entry, path)
+            found[field] = _place(field, _listed(field, entry, trainer), folder)
     for field, names in INVERTED.items():
         entry = next((given[name] for name in names if name in given), None)
         if entry is not None and field not in found:
             flag = None if isinstance(entry.value, Unknown) else as_bool(entry.value)
             found[field] = entry if flag is None else Found(not flag, entry.at)
+    bits = next((given[name] for name in BITS if name in given), None)
+    if bits is not None:
+        for field, width in (("load_in_4bit", 4), ("load_in_8bit", 8)):
+            unknown = isinstance(bits.value, Unknown)
+            found.setdefault(field, bits if unknown else Found(as_int(bits.value) == width, bits.at))
     return found
 
 
-def launch_fields(launch: Launch, trainer: str | None, path: str) -> dict[str, Found]:
+def _listed(field: str, entry: Found, trainer: str | None) -> Found:
+    """VLM-R1 separates files, and their image folders, by colons."""
+    if trainer != "vlm-r1" or not isinstance(entry.value, str):
+        return entry
+    if field in ("data", "eval_data"):
+        return entry._replace(value=entry.value.split(":"))
+    if field == "image_root":
+        folders = set(entry.value.split(":"))
+        several = Unknown("every data file has an image folder of its own")
+        return entry._replace(value=folders.pop() if len(folders) == 1 else several)
+    return entry
+
+
+def launch_fields(
+    launch: Launch, trainer: str | None, folder: str, accelerate: dict[str, Found] | None = None
+) -> dict[str, Found]:
     """Run fields of a launch command: flags, processes, and what the launcher itself was told."""
-    found = {**processes(launch), **argument_fields(launch.flags, trainer, path)}
-    config = launch.launcher_flags.get("deepspeed_config_file")
-    if config and "deepspeed" not in found:
-        found["deepspeed"] = _place("deepspeed", config, path)
+    found = {**processes(launch), **(accelerate or {}), **argument_fields(launch.flags, trainer, folder)}
+    if "deepspeed" in launch.flags:  # the script's own file decides, not accelerate's
+        for name in ("zero_stage", "offload_optimizer", "offload_param"):
+            found.pop(name, None)
+    elif "deepspeed" in found:
+        found["deepspeed"] = _place("deepspeed", found["deepspeed"], folder)
     return found
 
 
-def _place(field: str, entry: Found, path: str) -> Found:
+def _place(field: str, entry: Found, folder: str) -> Found:
     value = entry.value
     if isinstance(value, Unknown) or value is None:
         return entry
     if field == "model":
-        local = beside(path, str(value))
+        local = inside(folder, str(value))
         return entry._replace(value=local if Path(local).exists() else str(value))
     if field in ("data", "eval_data"):
         files = value if isinstance(value, list) else [value]
-        return entry._replace(value=[beside(path, str(file)) for file in files])
+        return entry._replace(value=[inside(folder, str(file)) for file in files])
     if field in _PATHS:
-        return entry._replace(value=_deepspeed(value, path) if field == "deepspeed" else beside(path, str(value)))
+        return entry._replace(value=_deepspeed(value, folder) if field == "deepspeed" else inside(folder, str(value)))
     return entry
 
 
-def _deepspeed(value: Any, path: str) -> Any:
+def _deepspeed(value: Any, folder: str) -> Any:
     if not isinstance(value, str):
         return Unknown("a DeepSpeed configuration that is written inside the arguments is not read")
-    if "." not in value and "/" not in value and not Path(beside(path, value)).exists():
+    if "." not in value and "/" not in value and not Path(inside(folder, value)).exists():
         return Unknown(f"{value!r} names a DeepSpeed configuration inside the trainer")  # ms-swift: zero2, zero3
-    return beside(path, value)
+    return inside(folder, value)

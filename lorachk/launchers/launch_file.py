@@ -7,6 +7,7 @@ from typing import NamedTuple
 from lorachk.errors import UsageError
 from lorachk.launchers.command import Launch, find_launch
 from lorachk.launchers.shell_script import evaluate
+from lorachk.launchers.started import started_in
 from lorachk.launchers.text import read_text
 from lorachk.launchers.trainers import recognise
 from lorachk.launchers.values import Found
@@ -25,6 +26,7 @@ class LaunchFile(NamedTuple):
     """A launch file: the command in it, the trainer it starts, and every flag as a setting."""
 
     path: str
+    folder: str  # where it is started
     launch: Launch
     trainer: str | None
     settings: list[Setting]
@@ -41,13 +43,14 @@ def read_launch(path: str, named_at: str | None = None) -> LaunchFile:
                 hint="give the shell script that starts the run, or describe the run in lorachk.toml",
             )
     text, source = read_text(path, "launch", named_at)
-    launch = find_launch(evaluate(text, path), path)
+    script = evaluate(text, path)
+    launch = find_launch(script, path)
     settings = [
         *_settings("launch", launch.launcher_flags),
         *_settings("launch", launch.flags),
         *_settings("env", launch.environment),
     ]
-    return LaunchFile(path, launch, recognise(launch), settings, source)
+    return LaunchFile(path, started_in(launch, script, path), launch, recognise(launch), settings, source)
 
 
 def _settings(kind: str, found: dict[str, Found]) -> list[Setting]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from lorachk.errors import UsageError
 from lorachk.launchers import deepspeed, model_config, peft
+from lorachk.launchers.accelerate_config import read_accelerate
 from lorachk.launchers.derive import derive
 from lorachk.launchers.flags import argument_fields, launch_fields
 from lorachk.launchers.gpus import parse_bytes
@@ -96,9 +97,10 @@ class _Resolver:
             self.sources.append(launch.source)
             self.arguments = {**launch.launch.flags, **self.arguments}
             layers.derive("trainer", launch.trainer, Location(launch.path, launch.launch.line))
-            layers.add(launch_fields(launch.launch, layers.get("trainer"), launch.path))
-            if layers.get("trainer") == "minicpmv":  # it opens image paths as they are, from the script's folder
-                layers.derive("image_root", beside(launch.path, "."))
+            accelerate = self._accelerate(launch)
+            layers.add(launch_fields(launch.launch, layers.get("trainer"), launch.folder, accelerate))
+            if layers.get("trainer") == "minicpmv":  # it opens image paths as they are, from where it is started
+                layers.derive("image_root", launch.folder)
         if project and project.args:
             layers.derive("trainer", "hf")
         ds_config = self._deepspeed()
@@ -144,12 +146,20 @@ class _Resolver:
             self.layers.add({"use_lora": Found(True, next(iter(project.lora.values())).at)})
         self.lora = {name: found.value for name, found in project.lora.items()}
         self.arguments.update(project.args)
-        self.layers.add(argument_fields(project.args, self.layers.get("trainer"), project.path))
+        self.layers.add(argument_fields(project.args, self.layers.get("trainer"), str(Path(project.path).parent)))
         self.layers.add({k: v for k, v in project.quantization.items() if k in Run.model_fields})
 
     def _launch(self) -> LaunchFile | None:
         path = self.layers.get("launch")
         return read_launch(path, self._named("launch")) if path else None
+
+    def _accelerate(self, launch: LaunchFile) -> dict[str, Found]:
+        if launch.launch.launcher != "accelerate":
+            return {}
+        config = read_accelerate(launch.launch, launch.folder, where(launch.path, launch.launch.line))
+        self.settings += config.settings
+        self.sources += [config.source] if config.source else []
+        return config.fields
 
     def _named(self, name: str) -> str | None:
         at = self.layers.origins.get(name)

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from lorachk.launchers.shell_values import substituted
 from lorachk.launchers.shell_words import Command, Piece, Word, commands
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(\+?)=")
@@ -141,6 +142,9 @@ class _Evaluator:
         return [piece for source in word for piece in self._expand(source)]
 
     def _expand(self, piece: Piece) -> list[Piece]:
+        if piece.kind == "unknown":
+            value = substituted(piece.text, self._known, self.path)
+            return [piece if value is None else piece._replace(kind="text", text=value)]
         if piece.kind != "variable":
             return [piece]
         known = self.values.get(piece.text)
@@ -161,6 +165,10 @@ class _Evaluator:
             if known is None:
                 return [Piece("unknown", f"${piece.text}", piece.quoted, piece.line, piece.col)]
         return [part._replace(quoted=piece.quoted) for part in known or ()]
+
+    def _known(self, name: str) -> str | None:
+        value = self.values.get(name)
+        return None if value is None or _is_unknown(value) else _text(value)
 
     def _split(self, word: Word) -> list[list[Piece]]:
         """Expand and split a word as the shell does: unquoted values split at blanks."""

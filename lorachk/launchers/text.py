@@ -24,8 +24,12 @@ def position(text: str, offset: int) -> tuple[int, int]:
 
 def beside(path: str, named: str) -> str:
     """A path as the file at `path` means it: relative to that file's folder."""
-    home = Path(named).expanduser()
-    return os.path.normpath(Path(path).parent / home)  # pathlib alone would keep "a/../b"
+    return inside(str(Path(path).parent), named)
+
+
+def inside(folder: str, named: str) -> str:
+    """A path as it is meant in `folder`."""
+    return os.path.normpath(Path(folder) / Path(named).expanduser())  # pathlib alone would keep "a/../b"
 
 
 def read_text(path: str, kind: str, named_at: str | None = None) -> tuple[str, Source]:

@@ -10,10 +10,24 @@ from typing import Any
 
 from lorachk.launchers.command import Launch
 
-TRAINERS = ("minicpmv", "vlm-r1", "llava", "qwen-vl", "llamafactory", "ms-swift", "axolotl", "trl", "hf")
+TRAINERS = (
+    "minicpmv",
+    "vlm-r1",
+    "llava",
+    "qwen-vl",  # qwen-vl-finetune of Qwen2-VL and later
+    "qwen-vl-chat",  # finetune.py of the first Qwen-VL
+    "qwen-vl-series",  # 2U1/Qwen-VL-Series-Finetune
+    "internvl",
+    "fastchat",
+    "llamafactory",
+    "ms-swift",
+    "axolotl",
+    "trl",
+    "hf",
+)
 
 # Trainers whose flags are transformers.TrainingArguments with its defaults.
-PLAIN_HF = {"minicpmv", "llava", "qwen-vl", "hf"}
+PLAIN_HF = {"minicpmv", "llava", "qwen-vl", "qwen-vl-chat", "qwen-vl-series", "internvl", "fastchat", "hf"}
 
 # Run field -> flag names, the first one that is given counts.
 COMMON: dict[str, tuple[str, ...]] = {
@@ -24,7 +38,7 @@ COMMON: dict[str, tuple[str, ...]] = {
     "max_length": ("model_max_length", "max_length", "max_seq_length"),
     "max_slice_nums": ("max_slice_nums",),
     "llm_type": ("llm_type",),
-    "use_lora": ("use_lora", "lora_enable", "use_peft"),
+    "use_lora": ("use_lora", "lora_enable", "use_peft", "use_peft_lora"),
     "tune_llm": ("tune_llm", "tune_mm_llm"),
     "tune_vision": ("tune_vision", "tune_mm_vision"),
     "lora_r": ("lora_r", "lora_rank"),
@@ -36,9 +50,9 @@ COMMON: dict[str, tuple[str, ...]] = {
     "fp16": ("fp16",),
     "bf16": ("bf16",),
     "tf32": ("tf32",),
-    "load_in_4bit": ("load_in_4bit",),
-    "load_in_8bit": ("load_in_8bit",),
-    "bnb_4bit_quant_storage": ("bnb_4bit_quant_storage",),
+    "load_in_4bit": ("load_in_4bit", "use_4bit_quantization"),
+    "load_in_8bit": ("load_in_8bit", "use_8bit_quantization"),
+    "bnb_4bit_quant_storage": ("bnb_4bit_quant_storage", "bnb_4bit_quant_storage_dtype"),
     "per_device_train_batch_size": ("per_device_train_batch_size",),
     "gradient_accumulation_steps": ("gradient_accumulation_steps",),
     "learning_rate": ("learning_rate",),
@@ -57,14 +71,19 @@ SPECIAL: dict[str, dict[str, tuple[str, ...]]] = {
     "minicpmv": {"modules_to_save": ()},  # --lora_modules_to_save is accepted and ignored
     "vlm-r1": {"max_length": ("max_completion_length",)},
     "ms-swift": {"data": ("dataset",), "eval_data": ("val_dataset",)},
+    "internvl": {"lora_r": ("use_llm_lora",), "gradient_checkpointing": ("grad_checkpoint",)},
+    "fastchat": {"load_in_4bit": ("q_lora",)},
     "llamafactory": {"max_length": ("cutoff_len",), "data": (), "image_root": ("media_dir",)},
 }
 
 # Flags of the polarity opposite to the field's.
 INVERTED: dict[str, tuple[str, ...]] = {
-    "tune_vision": ("freeze_vision_tower", "freeze_vit", "freeze_vision_modules"),
-    "tune_llm": (),
+    "tune_vision": ("freeze_vision_tower", "freeze_vit", "freeze_vision_modules", "freeze_backbone", "fix_vit"),
+    "tune_llm": ("freeze_llm",),
 }
+
+# Flags that give the width of the quantized base: 4, 8, or 16 for none.
+BITS = ("bits", "quantization_bit", "load_in_kbits")
 
 # transformers.TrainingArguments; read in 4.51.3, 4.57.1, 5.0.0, 5.3.0 and 5.23.0, where they are the same.
 HF_DEFAULTS: dict[str, Any] = {
@@ -94,17 +113,83 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "lora_bias": "none",
         "optim": "adamw_torch",
     },
-    "llava": {"use_lora": False, "lora_r": 64, "lora_alpha": 16.0, "lora_dropout": 0.05, "max_length": 512},
+    "llava": {
+        "use_lora": False,
+        "lora_r": 64,
+        "lora_alpha": 16.0,
+        "lora_dropout": 0.05,
+        "max_length": 512,
+        "optim": "adamw_torch",
+    },
+    "qwen-vl": {
+        "use_lora": False,
+        "tune_llm": False,
+        "tune_vision": False,
+        "lora_r": 64,
+        "lora_alpha": 128.0,
+        "lora_dropout": 0.05,
+        "max_length": 512,
+        "optim": "adamw_torch",
+    },
+    "qwen-vl-chat": {
+        "use_lora": False,
+        "tune_vision": False,
+        "lora_r": 64,
+        "lora_alpha": 16.0,
+        "lora_dropout": 0.05,
+        "max_length": 8192,
+        "optim": "adamw_torch",
+    },
+    "qwen-vl-series": {
+        "use_lora": False,
+        "tune_llm": True,
+        "tune_vision": True,
+        "lora_r": 64,
+        "lora_alpha": 16.0,
+        "lora_dropout": 0.05,
+        "max_length": 32768,
+        "optim": "adamw_torch",
+    },
+    "internvl": {"lora_r": 0, "lora_dropout": 0.05, "gradient_checkpointing": True},
+    "fastchat": {
+        "use_lora": True,
+        "lora_r": 8,
+        "lora_alpha": 16.0,
+        "lora_dropout": 0.05,
+        "max_length": 512,
+        "optim": "adamw_torch",
+    },
+    "trl": {
+        "use_lora": False,
+        "lora_r": 16,
+        "lora_alpha": 32.0,
+        "lora_dropout": 0.05,
+        "per_device_train_batch_size": 8,
+        "gradient_accumulation_steps": 1,
+        "load_in_4bit": False,
+        "load_in_8bit": False,
+    },
 }
 
-# LoRA targets when the flag is not given: one string, which PEFT matches as a whole regex.
-DEFAULT_TARGET = {"minicpmv": r"llm\..*layers\.\d+\.self_attn\.(q_proj|k_proj|v_proj)"}
+# LoRA targets when the flag is not given: one string, which PEFT matches as a whole regex, or name endings.
+DEFAULT_TARGET: dict[str, str | list[str]] = {
+    "minicpmv": r"llm\..*layers\.\d+\.self_attn\.(q_proj|k_proj|v_proj)",
+    "qwen-vl": ["q_proj", "k_proj", "v_proj", "o_proj"],
+    "qwen-vl-chat": ["c_attn", "attn.c_proj", "w1", "w2"],
+    "fastchat": ["q_proj", "v_proj"],
+}
+
+# These call enable_input_require_grads() when they checkpoint, with and without LoRA.
+INPUT_GRADS = {"llava", "qwen-vl", "qwen-vl-series", "fastchat"}
 
 _PROGRAMS = (
     (re.compile(r"(^|/|\.)(open_r1|grpo_jsonl|grpo_rec)"), "vlm-r1"),
     (re.compile(r"(^|/)llava/|train_mem\.py$|train_xformers\.py$"), "llava"),
     (re.compile(r"qwenvl/train|train_qwen\.py$"), "qwen-vl"),
     (re.compile(r"swift/cli"), "ms-swift"),
+    (re.compile(r"internvl/train/"), "internvl"),
+    (re.compile(r"fastchat[/.]train[/.]train_lora"), "fastchat"),
+    (re.compile(r"(^|/)(trl/scripts/|examples/scripts/(sft|dpo|grpo|kto|orpo))"), "trl"),
 )
 
 
@@ -115,6 +200,14 @@ def recognise(launch: Launch) -> str | None:
     program = launch.program or ""
     if "llm_type" in launch.flags and program.endswith("finetune.py"):
         return "minicpmv"
+    if "fix_vit" in launch.flags and program.endswith("finetune.py"):
+        return "qwen-vl-chat"
+    if {
+        "lora_namespan_exclude",
+        "freeze_merger",
+        "image_min_pixels",
+    } & launch.flags.keys() and "model_id" in launch.flags:
+        return "qwen-vl-series"
     for pattern, trainer in _PROGRAMS:
         if pattern.search(program):
             return trainer
