@@ -64,8 +64,8 @@ def _output(command: str) -> str:
 
 
 def _comparable(text: str) -> str:
-    """Without measured seconds, which differ from run to run."""
-    return re.sub(r"\d+(\.\d+)? s\b", "# s", text)
+    """Without measured seconds and installed packages, which differ between machines, and without line breaks."""
+    return " ".join(re.sub(r"\d+(\.\d+)?\s+(s|packages)\b", r"# \2", text).split())
 
 
 def generated(*, measured: bool) -> dict[Path, str]:
