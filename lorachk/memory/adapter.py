@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING, Any
 
 from lorachk.facts.collector import NotCollected
@@ -46,18 +47,21 @@ def resolve_targets(run: Run, model: Any, family: str | None) -> str | list[str]
     """target_modules as PEFT receives them: trainers replace "all" and their defaults by names of this model.
 
     LLaMA-Factory and ms-swift leave out the components whose freeze flags stand; VLM-R1 leaves out the vision part;
-    LLaVA leaves out projector, vision and head and passes last name parts.
+    LLaVA leaves out projector, vision and head and passes last name parts; Qwen-VL-Series-Finetune leaves out the names
+    it is told and, without --vision_lora, the vision part.
     """
     stated = targets(run)
     entries = [stated] if isinstance(stated, str) else stated or []
     everything = stated is None or any(e.lower() in ALL_LINEAR for e in entries)
-    if run.trainer not in ("llamafactory", "ms-swift", "vlm-r1", "llava"):
+    if run.trainer not in ("llamafactory", "ms-swift", "vlm-r1", "llava", "qwen-vl-series"):
         return "all-linear" if any(e.lower() == "all-linear" for e in entries) else stated
     if not everything and run.trainer != "llamafactory":
         return stated
     found = []
     for name, module in model.named_modules():
         if not _is_linear(module) or component(family, name) in _excluded(run):
+            continue
+        if any(part in name for part in _excluded_names(run)):
             continue
         if everything or (isinstance(stated, list) and name.rsplit(".", 1)[-1] in entries):
             found.append(name)
@@ -66,7 +70,15 @@ def resolve_targets(run: Run, model: Any, family: str | None) -> str | list[str]
     return found or stated
 
 
+def _excluded_names(run: Run) -> list[str]:
+    if run.trainer != "qwen-vl-series":
+        return []
+    return re.findall(r"[\w.]+", str(run.training_args.get("lora_namespan_exclude", "")))
+
+
 def _excluded(run: Run) -> set[str]:
+    if run.trainer == "qwen-vl-series":
+        return set() if run.training_args.get("vision_lora") is True else {"vision", "resampler"}
     if run.trainer == "vlm-r1":
         return {"vision", "resampler"}
     if run.trainer == "llava":
@@ -138,6 +150,12 @@ def apply(run: Run, model: Any, family: str | None) -> Any:
         for name, parameter in adapted.named_parameters():
             if component(family, name) in ("vision", "resampler"):
                 parameter.requires_grad_(False)
+    if run.trainer == "qwen-vl-series":  # what it trains in full is unfrozen after PEFT froze everything
+        trained = {"vision", "resampler"} if run.tune_vision else set()
+        trained |= set() if run.training_args.get("freeze_merger") is True else {"resampler"}
+        for name, parameter in adapted.named_parameters():
+            if component(family, name) in trained:
+                parameter.requires_grad_(True)
     return adapted
 
 
