@@ -6,7 +6,6 @@ Memory does not grow with the file: records are read, judged and handed to the s
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -21,6 +20,7 @@ from lorachk.facts.records.item import Item
 from lorachk.facts.records.reader import Reader
 from lorachk.facts.records.rows import Rows, Rules, Tally, add_rows
 from lorachk.families.minicpmv import scheme
+from lorachk.launchers.text import special
 from lorachk.run import Run
 
 _BATCH = 512  # records per step: images of a step are looked at together
@@ -59,18 +59,26 @@ def _no_garbage_collection() -> Iterator[None]:
 
 def _is_here(context: Context, path: str) -> bool:
     run = context.run
-    file = Path(path)
     at = run.at("data") if path in run.data else run.at("eval_data")
     where = f"{at.path}:{at.line}" if at and at.line else (at.path if at else None)
-    if not file.exists():
-        if run.trainer in _SEPARATE and not file.suffix:
+    try:
+        kind = special(path)
+        if kind is None:
+            with Path(path).open("rb") as file:
+                file.read(1)
+    except FileNotFoundError:
+        if run.trainer in _SEPARATE and not Path(path).suffix:
             context.sink.unknown("record", f"{path} is no local file: data on the hub is not read")
             return False
-        raise UsageError(f"no such data file: {path}", where=where, hint="paths are relative to the file naming them")
-    if file.is_dir():
-        raise UsageError(f"{path} is a folder, not a data file", where=where, hint="name the JSON or JSONL file in it")
-    if not os.access(file, os.R_OK):
-        raise UsageError(f"{path} cannot be read: permission denied", where=where)
+        hint = "paths are relative to the file naming them" if at and at.line else "paths are relative to this folder"
+        raise UsageError(f"no such data file: {path}", where=where, hint=hint) from None
+    except IsADirectoryError:
+        hint = "name the JSON or JSONL file in it"
+        raise UsageError(f"{path!r} is a folder, not a data file", where=where, hint=hint) from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", where=where) from None
+    if kind:
+        raise UsageError(f"{path} is {kind}, not a data file", where=where, hint="write it to a file first")
     return True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from lorachk.errors import UsageError
@@ -32,12 +33,22 @@ def inside(folder: str, named: str) -> str:
     return os.path.normpath(Path(folder) / Path(named).expanduser())  # pathlib alone would keep "a/../b"
 
 
+def special(path: str) -> str | None:
+    """What a path is when it is no file that can be read again: a pipe never ends, and neither does /dev/zero."""
+    kind = stat.S_IFMT(Path(path).stat().st_mode)
+    return {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}.get(
+        kind
+    )
+
+
 def read_text(path: str, kind: str, named_at: str | None = None) -> tuple[str, Source]:
     """The text of a configuration file and its `source` row.
 
     Raises UsageError when the file is missing, is a folder, or is not UTF-8 text. `named_at` is where its path stands.
     """
     try:
+        if nature := special(path):
+            raise UsageError(f"is {nature}, not a file", where=path, hint="write it to a file first")
         if Path(path).stat().st_size > _LARGEST:
             raise UsageError(f"a {kind} file of more than 16 MiB is not read", where=path)
         raw = Path(path).read_bytes()

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from lorachk.facts.records.decode import Decoded, Malformed, decode
+from lorachk.facts.records.decode import TOO_DEEP, Decoded, Malformed, decode
 from lorachk.facts.records.item import Fault, Item
 from lorachk.facts.records.repair import repair
 from lorachk.facts.records.stream import BLOCK, Stream
@@ -24,6 +24,8 @@ _ANY_RECORD = re.compile(r"\n[ \t]*\{|\}\s*,?\s*\{")
 # Characters that repairs may look through in vain. A record that never closes takes a repair to the end of the buffer:
 # with thousands of them, reading would never end.
 _PATIENCE = 4 << 20
+_WINDOW = 32 << 10  # characters after a fault: json counts the lines up to each, from the start of the text
+_DEEP = 500  # characters: what json finds too deep has at least so many brackets at its start
 _BROKEN_BYTE = re.compile("[\udc80-\udcff]")
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
 _any = msgspec.json.Decoder()
@@ -160,6 +162,9 @@ class ArrayReader:
                     self._fill(max(self._size, len(self._buffer)))
                     return True
                 at = self._broken(text, start, error, items)
+                if _WINDOW < at < len(text):
+                    self._take(text, at)
+                    return True
                 continue
             at = found_value.end
             self._one(text, start, found_value, items)
@@ -240,7 +245,8 @@ class ArrayReader:
             self._fault(error.text, text, error.at)
         if self._starts is _ANY_RECORD:
             self._learn(text, start)
-        found = self._starts.search(text, max(start + 1, min(error.at, len(text))))
+        past = start + _DEEP if error.text == TOO_DEEP else max(start + 1, error.at)
+        found = self._starts.search(text, min(past, len(text)))
         stop = found.start() if found and self._patience <= 0 else len(text)
         if (repaired := repair(text, start, stop)) is not None:
             self._one(text, start, Decoded(repaired.value, repaired.end), items)

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-_CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|(-?Infinity|NaN)', re.DOTALL)
+_CONSTANT = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|(-?Infinity|NaN)', re.DOTALL)
+TOO_DEEP = "nested too deeply for Python's json (RecursionError)"
 NON_FINITE = "is not JSON, although Python's json reads it"
 
 
@@ -56,7 +57,7 @@ def decode(text: str, start: int) -> Decoded:
     except json.JSONDecodeError as error:
         raise Malformed(_explained(text, error), error.pos) from None
     except RecursionError:
-        raise Malformed("nested too deeply for Python's json (RecursionError)", start) from None
+        raise Malformed(TOO_DEEP, start) from None
     except ValueError as error:  # an integer of more than 4300 digits
         raise Malformed(str(error).split(";")[0], start) from None
     try:

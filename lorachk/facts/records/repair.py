@@ -9,7 +9,9 @@ import json
 import re
 from typing import Any, NamedTuple
 
-_TOKEN = re.compile(r'\s+|"(?:[^"\\\n]|\\.)*"|' + r"'(?:[^'\\\n]|\\.)*'" + r"|[{}\[\],:]|[^\s\"'{}\[\],:]+", re.DOTALL)
+# Strings are unrolled loops: an alternative per character would cost re a hundred bytes of stack for each.
+_STRING = r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"'
+_TOKEN = re.compile(rf"\s+|{_STRING}|" + _STRING.replace('"', "'") + r"|[{}\[\],:]|[^\s\"'{}\[\],:]+", re.DOTALL)
 _WORDS = {"True": "true", "False": "false", "None": "null"}
 _CLOSES = {"}": "{", "]": "["}
 _QUOTE = re.compile(r"\\.|\"", re.DOTALL)

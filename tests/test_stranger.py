@@ -1,0 +1,78 @@
+"""Input that nobody would write on purpose: no command may crash, hang, or claim what it did not look at."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from lorachk.errors import UsageError
+from lorachk.facts.records import array
+from lorachk.facts.records.reader import Reader
+from lorachk.facts.records.repair import repair
+from lorachk.launchers.text import read_text
+from tests.test_cli import lorachk
+
+__all__ = ["lorachk"]
+
+
+def test_records_that_never_close_are_not_looked_through_to_the_end_each_time(tmp_path, monkeypatch):
+    # 200,000 such lines took hours: each was searched for its end through everything after it.
+    looked = []
+    real = array.repair
+
+    def counted(text: str, start: int, stop: int | None = None):
+        looked.append((len(text) if stop is None else stop) - start)
+        return real(text, start, stop)
+
+    monkeypatch.setattr(array, "repair", counted)
+    monkeypatch.setattr(array, "_PATIENCE", 10_000)
+    path = tmp_path / "broken.jsonl"
+    path.write_text("{bad\n" * 5000 + '{"id": 1}\n', encoding="utf-8")
+    assert [item.value for item in Reader(path)] == [{"id": 1}]
+    assert sum(looked) < 10_000 + 3 * path.stat().st_size
+
+
+def test_faults_in_a_large_file_keep_the_index_and_line_of_each_record(tmp_path):
+    # Reading starts again in the middle of the buffer after a fault; what comes after must not move.
+    path = tmp_path / "single.json"
+    path.write_text("[" + ",\n".join(f"{{'id': {i}, 'text': '{'x' * 50}'}}" for i in range(3000)) + "]", "utf-8")
+    items = list(Reader(path))
+    assert [(i.value["id"], i.number, i.line) for i in items] == [(i, i, i + 1) for i in range(3000)]
+
+
+def test_what_is_nested_too_deeply_costs_one_look_per_500_levels(tmp_path, monkeypatch):
+    calls = []
+    real = array.decode
+    monkeypatch.setattr(array, "decode", lambda text, start: (calls.append(start), real(text, start))[1])
+    path = tmp_path / "deep.json"
+    path.write_text("[" + '{"a":' * 20_000, encoding="utf-8")
+    assert not list(Reader(path))
+    assert len(calls) < 1200
+
+
+def test_an_unclosed_string_of_megabytes_takes_no_gigabytes():
+    import tracemalloc
+
+    tracemalloc.start()
+    try:
+        assert repair('{"id": "' + "x" * 4_000_000, 0) is None
+        assert tracemalloc.get_traced_memory()[1] < 30_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["pipe.json", "/dev/zero", "", "x" * 5000 + ".json", "good.json/x"])
+def test_what_is_no_file_is_said_to_be_none(lorachk, tmp_path, name):
+    os.mkfifo(tmp_path / "pipe.json")  # opening it would wait for a writer for ever
+    (tmp_path / "good.json").write_text("[]", encoding="utf-8")
+    for words in (("data", name), ("model", "--config", name or "./"), ("model", "--launch", name or "./")):
+        code, out, err = lorachk(tmp_path, *words)
+        assert (code, out) == (2, "")
+        assert err.startswith("lorachk: ")
+        assert "internal" not in err
+
+
+def test_a_device_is_no_configuration_file():
+    with pytest.raises(UsageError, match="is a device"):
+        read_text("/dev/zero", "toml")
