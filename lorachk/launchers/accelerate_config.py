@@ -11,6 +11,7 @@ from lorachk.launchers.values import Found, Unknown, as_int
 from lorachk.run import Location, Setting, Source
 
 _UNTOLD = Unknown("accelerate takes it from the configuration file of the machine it starts on (accelerate config)")
+_LARGEST = 1000  # values; accelerate's files have about thirty, aliases could make more of it
 _STAGES = ("zero_stage", "offload_optimizer", "offload_param")
 
 
@@ -90,12 +91,16 @@ def _read(path: str, named_at: str) -> tuple[dict[str, Found], Source]:
         mark = getattr(error, "problem_mark", None)
         at = where(path, mark.line + 1, mark.column + 1) if mark else path
         raise UsageError(f"is no YAML: {getattr(error, 'problem', None) or error}", where=at) from None
+    except RecursionError:
+        raise UsageError("is nested too deeply to be read", where=path) from None
     raise UsageError("is no configuration file of accelerate: it holds no mapping", where=path)
 
 
 def _walk(yaml: Any, node: Any, pointer: str, path: str, values: dict[str, Found], depth: int) -> None:
-    """Scalars of a mapping by pointer; accelerate's files are two levels deep, aliases could make more of it."""
+    """Scalars of a mapping by pointer; accelerate's files are two levels deep."""
     for key, value in node.value:
+        if len(values) >= _LARGEST:
+            return
         here = f"{pointer}/{key.value}"
         if isinstance(value, yaml.MappingNode):
             if depth < 3:

@@ -13,8 +13,9 @@ _LARGEST = 2**63  # bash counts in 64 bits
 _SCRIPT = r"(?:\$0|\$BASH_SOURCE|\$\{BASH_SOURCE(?:\[0\])?\}|\$\{0\})"
 _REAL = rf"(?:{_SCRIPT}|\$\(\s*(?:readlink\s+-f|realpath)\s+{_SCRIPT}\s*\))"
 _FOLDER = rf"\$\(\s*dirname\s+(?:--\s+)?{_REAL}\s*\)"
+_SILENCED = re.compile(r"\d?>&\d|[\d&]?>\s*/dev/null")
 _ONLY_FOLDER = re.compile(rf"{_FOLDER}$")
-_ENTERED = re.compile(rf"\$\(\s*cd\s+(?:-P\s+)?(?:--\s+)?{_FOLDER}([\w./-]*)[^&;|$`]*(?:&&|;)\s*pwd(?:\s+-P)?\s*\)$")
+_ENTERED = re.compile(rf"\$\(\s*cd\s+(?:-P\s+)?(?:--\s+)?{_FOLDER}([\w./-]*)\s*(?:&&|;)\s*pwd(?:\s+-P)?\s*\)$")
 
 
 def substituted(source: str, value_of: Callable[[str], str | None], script: str) -> str | None:
@@ -24,7 +25,7 @@ def substituted(source: str, value_of: Callable[[str], str | None], script: str)
     """
     if source.startswith("$((") and source.endswith("))"):
         return _sum(source[3:-2], value_of)
-    plain = re.sub(r"[\"']", "", source)
+    plain = _SILENCED.sub("", re.sub(r"[\"']", "", source))
     folder = os.path.dirname(os.path.abspath(script))  # noqa: PTH100, PTH120 - text, nothing is looked up
     if _ONLY_FOLDER.match(plain):
         return folder
