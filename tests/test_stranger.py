@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
@@ -10,6 +11,7 @@ from lorachk.errors import UsageError
 from lorachk.facts.records import array
 from lorachk.facts.records.reader import Reader
 from lorachk.facts.records.repair import repair
+from lorachk.launchers.resolve import ResolveOptions, resolve
 from lorachk.launchers.text import read_text
 from tests.test_cli import lorachk
 
@@ -76,3 +78,33 @@ def test_what_is_no_file_is_said_to_be_none(lorachk, tmp_path, name):
 def test_a_device_is_no_configuration_file():
     with pytest.raises(UsageError, match="is a device"):
         read_text("/dev/zero", "toml")
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        ({"zero_optimization": 99}, "zero_stage"),
+        ({"zero_optimization": []}, "zero_stage"),
+        ({"zero_optimization": None}, "zero_stage"),
+        ({"zero_optimization": {"stage": 99}}, "zero_stage"),
+        ({"zero_optimization": {"stage": 2, "offload_optimizer": "cpu"}}, "offload_optimizer"),
+        ({"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "nonsense"}}}, "offload_optimizer"),
+        ({"zero_optimization": {"stage": 2, "offload_optimizer": {"device": ["cpu"]}}}, "offload_optimizer"),
+        ({"bf16": 5}, "ds_bf16"),
+        ({"fp16": {"enabled": 7}}, "ds_fp16"),
+        ({"train_micro_batch_size_per_gpu": -3}, "ds_micro_batch_size"),
+        ({"train_batch_size": "many"}, "ds_train_batch_size"),
+    ],
+)
+def test_what_deepspeed_refuses_is_not_taken_for_its_default(tmp_path, monkeypatch, content, field):
+    # deepspeed 0.19.8 raises TypeError or ValidationError for each; judged as "stage 0" or "none" it passed
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ds.json").write_text(json.dumps(content), encoding="utf-8")
+    assert getattr(resolve(ResolveOptions(deepspeed="ds.json", isolated=True)).run, field) is None
+
+
+def test_the_oldest_form_of_zero_is_stage_1(tmp_path):
+    path = tmp_path / "ds.json"
+    path.write_text('{"zero_optimization": true}', encoding="utf-8")
+    run = resolve(ResolveOptions(deepspeed=str(path), isolated=True)).run
+    assert (run.zero_stage, run.offload_optimizer) == (1, "none")

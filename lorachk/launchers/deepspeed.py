@@ -71,8 +71,9 @@ def fields(file: JsonFile) -> dict[str, Found]:
         ("ds_gradient_accumulation_steps", "gradient_accumulation_steps"),
     ):
         given = file.find(f"/{key}")
-        if given and (number := as_int(given.value)) is not None:
-            found[field] = Found(number, given.at)
+        if given and given.value not in ("auto", None):
+            number = as_int(given.value)
+            found[field] = Found(number if number and number > 0 else Unknown("is no number from 1"), given.at)
     bucket = file.find("/zero_optimization/reduce_bucket_size")
     if bucket is None:
         found["reduce_bucket_size"] = Found(REDUCE_BUCKET_SIZE, Location(file.path))
@@ -96,19 +97,29 @@ def hidden_size(config: dict[str, Any]) -> int | None:
 
 
 def _stage(file: JsonFile) -> Found:
+    block = file.find("/zero_optimization")
+    if block is not None and isinstance(block.value, bool):  # the oldest form: true is stage 1
+        return Found(int(block.value), block.at)
+    if unread := _no_object(file, "/zero_optimization"):
+        return unread
     given = file.find("/zero_optimization/stage")
     if given is None:
         return Found(0, file.at("/zero_optimization"))
-    if isinstance(given.value, bool):  # the oldest form: "zero_optimization": true
-        return Found(int(given.value), given.at)
     stage = as_int(given.value)
     return Found(stage if stage in (0, 1, 2, 3) else Unknown("is no ZeRO stage"), given.at)
 
 
 def _offload(file: JsonFile, key: str, legacy: str) -> Found:
+    block = file.find("/zero_optimization")
+    if block is not None and isinstance(block.value, bool):
+        return Found("none", block.at)
+    for pointer in ("/zero_optimization", f"/zero_optimization/{key}"):
+        if unread := _no_object(file, pointer):
+            return unread
     given = file.find(f"/zero_optimization/{key}/device")
     if given is not None:
-        return Found(str(given.value), given.at)
+        known = given.value in ("cpu", "nvme", "none")
+        return Found(given.value if known else Unknown("is neither cpu, nvme nor none"), given.at)
     old = file.find(f"/zero_optimization/{legacy}")
     if old is not None and as_bool(old.value):
         return Found("cpu", old.at)
@@ -116,7 +127,20 @@ def _offload(file: JsonFile, key: str, legacy: str) -> Found:
 
 
 def _enabled(file: JsonFile, block: str) -> Found:
+    if unread := _no_object(file, f"/{block}"):
+        return unread
     given = file.find(f"/{block}/enabled")
     if given is None:
         return Found("false", file.at(f"/{block}"))
-    return Found(str(given.value).lower(), given.at)
+    word = {"1": "true", "0": "false"}.get(str(given.value), str(given.value).lower())
+    return Found(word if word in ("true", "false", "auto") else Unknown("is neither true nor false"), given.at)
+
+
+def _no_object(file: JsonFile, pointer: str) -> Found | None:
+    """Unknown when the block is there and no object: DeepSpeed refuses it, and no default stands for it."""
+    block = file.find(pointer)
+    if block is None or isinstance(block.value, dict):
+        return None
+    if block.value is None and pointer != "/zero_optimization":  # DeepSpeed takes null for the other blocks
+        return None
+    return Found(Unknown("is no object"), block.at)
