@@ -53,7 +53,8 @@ class Run(BaseModel):
 
     # what is trained, by whom
     trainer: str | None = _fact(
-        "trainer that reads these files: minicpmv vlm-r1 llava qwen-vl llamafactory ms-swift axolotl trl hf"
+        "trainer that reads these files: minicpmv vlm-r1 llava qwen-vl qwen-vl-chat qwen-vl-series internvl fastchat "
+        "llamafactory ms-swift axolotl trl hf"
     )
     launch: str | None = _fact("launch file")
     model: str | None = _fact("folder with config.json, or hub name")
