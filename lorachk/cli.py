@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import signal
 import sys
@@ -170,27 +169,39 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if strange:
         arguments.parser.error(f"{arguments.command} does not take {' '.join(strange)}")
-    from lorachk import commands
+    from lorachk import stopping
 
-    # A CI job that is cancelled gets SIGTERM: unwind as for Ctrl-C, so that no training process is left behind.
-    for stop in (signal.SIGTERM, signal.SIGHUP):
-        with contextlib.suppress(ValueError):  # not in the main thread
-            signal.signal(stop, _stopped)
+    stopping.listen()
     try:
+        from lorachk import commands
+
         return commands.run(arguments)
     except UsageError as error:
         print(f"lorachk: {_visible(str(error))}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("lorachk: interrupted", file=sys.stderr)
-        return 130
     except BrokenPipeError:  # `lorachk ... | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
+    except KeyboardInterrupt:
+        return _interrupted(stopping.received() or signal.SIGINT)
+    except Exception as error:  # exit code 1 would say that the run was looked at
+        if number := stopping.received():
+            return _interrupted(number)
+        print(f"lorachk: {_visible(_internal(error))}", file=sys.stderr)
+        return 2
 
 
-def _stopped(number: int, _: object) -> NoReturn:
-    raise SystemExit(128 + number)
+def _interrupted(number: int) -> int:
+    print(f"lorachk: interrupted by {signal.Signals(number).name}", file=sys.stderr)
+    return 128 + number
+
+
+def _internal(error: Exception) -> str:
+    import traceback
+
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{frame.filename.rpartition('lorachk/')[2]}:{frame.lineno}"
+    return f"internal error: {type(error).__name__}: {error} ({where})\n  this is a bug in lorachk; please report it"
 
 
 def _visible(text: str) -> str:

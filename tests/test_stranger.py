@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
+from lorachk import stopping
 from lorachk.errors import UsageError
 from lorachk.facts.records import array
 from lorachk.facts.records.reader import Reader
 from lorachk.facts.records.repair import repair
 from lorachk.launchers.resolve import ResolveOptions, resolve
 from lorachk.launchers.text import read_text
+from tests.conftest import PAGE
 from tests.test_cli import lorachk
 
 __all__ = ["lorachk"]
@@ -108,3 +113,64 @@ def test_the_oldest_form_of_zero_is_stage_1(tmp_path):
     path.write_text('{"zero_optimization": true}', encoding="utf-8")
     run = resolve(ResolveOptions(deepspeed=str(path), isolated=True)).run
     assert (run.zero_stage, run.offload_optimizer) == (1, "none")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_of_a_query_ends_lorachk(tmp_path, number):
+    # DuckDB turns the signal into RuntimeError("Query interrupted"): taken for a broken rule, lorachk went on
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "ds.json").write_text("{}", encoding="utf-8")
+    rule = PAGE.format(
+        head="",
+        sql="SELECT 'x' AS message FROM run, range(100000000000) a WHERE a.range % 7 = 9",
+        bad_title="one",
+        bad="step: []",
+        good="step: []",
+    )
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "X101-too-many.md").write_text(rule, encoding="utf-8")
+    program = (
+        "import os, signal, sys, threading\n"
+        "from lorachk.engine import judge\n"
+        "real = judge._judge_one\n"
+        "def slow(store, page, *rest):\n"
+        f"    if page.code == 'X101': threading.Timer(0.2, os.kill, (os.getpid(), {int(number)})).start()\n"
+        "    real(store, page, *rest)\n"
+        "judge._judge_one = slow\n"
+        "from lorachk.cli import main\n"
+        "sys.exit(main(['model', '--config', 'ds.json', '--rules', 'rules', '--select', 'X101', '--isolated']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (128 + number, "")
+    assert done.stderr == f"lorachk: interrupted by {signal.Signals(number).name}\n"
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_what_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        stopping.listen()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_crash_is_not_exit_code_1(lorachk, tmp_path, monkeypatch):
+    # 1 says "looked, and found something"; a gate must not take a bug of lorachk for that
+    def crash(*_: object) -> int:
+        raise KeyError("\x1b[31moops")
+
+    monkeypatch.setattr("lorachk.commands.run", crash)
+    code, out, err = lorachk(tmp_path, "data", "x.json")
+    assert (code, out) == (2, "")
+    assert err.startswith("lorachk: internal error: KeyError")
+    assert "Traceback" not in err
+    assert "\x1b" not in err

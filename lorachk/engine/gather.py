@@ -9,6 +9,7 @@ from lorachk.engine.finding import Report
 from lorachk.engine.store import Store
 from lorachk.errors import UsageError
 from lorachk.facts.collector import COLLECTORS, Collector, Context, NotCollected
+from lorachk.stopping import received
 
 
 def gather(context: Context, store: Store, wanted: Iterable[str], report: Report) -> None:
@@ -26,6 +27,8 @@ def gather(context: Context, store: Store, wanted: Iterable[str], report: Report
         except UsageError:
             raise
         except Exception as error:
+            if received():
+                raise
             text = _described(collector, error)
             report.internal_errors.append(text)
             for table in set(collector.tables) - before:  # half a table must not pass for the whole

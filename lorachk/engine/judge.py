@@ -11,6 +11,7 @@ from lorachk.engine.finding import Finding, Place, Report, Skipped, spelled
 from lorachk.engine.page import Page, place_columns
 from lorachk.engine.select import Selection
 from lorachk.engine.store import RuleTimeout, Store
+from lorachk.stopping import received
 
 _SHOWN = 10  # places kept per finding; the count says how many there are
 
@@ -57,6 +58,8 @@ def _judge_one(store: Store, page: Page, unknown: dict[str, dict[str, Any]], rep
         report.broken.append(Skipped(page.code, page.name, str(error)))
         return
     except Exception as error:  # DuckDB's own errors: a bad cast, no memory; the rule is broken, not the run
+        if received():
+            raise
         report.broken.append(Skipped(page.code, page.name, str(error).splitlines()[0]))
         return
     if found:

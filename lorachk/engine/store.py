@@ -81,11 +81,15 @@ class Store:
                 "python_enable_replacements": False,  # a query must not see this program's variables
             },
         )
-        self._db.execute("SET enable_progress_bar = false")
-        for table in tables().values():
-            self._db.execute(table.ddl)
-        for macro in _MACROS:
-            self._db.execute(macro)
+        try:
+            self._db.execute("SET enable_progress_bar = false")
+            for table in tables().values():
+                self._db.execute(table.ddl)
+            for macro in _MACROS:
+                self._db.execute(macro)
+        except BaseException:  # also Ctrl-C: nobody else can remove the folder
+            self.close()
+            raise
 
     def __enter__(self) -> Store:
         return self
