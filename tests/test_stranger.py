@@ -174,3 +174,28 @@ def test_a_crash_is_not_exit_code_1(lorachk, tmp_path, monkeypatch):
     assert err.startswith("lorachk: internal error: KeyError")
     assert "Traceback" not in err
     assert "\x1b" not in err
+
+
+LONG = "x" * 300  # pathlib raises OSError for such a name, before Python 3.12
+
+
+@pytest.mark.parametrize("key", ["model", "launch", "deepspeed", "peft", "image_root"])
+def test_a_name_that_no_file_system_takes_is_a_missing_file(lorachk, tmp_path, key):
+    (tmp_path / "lorachk.toml").write_text(f'[run]\n{key} = "{LONG}"\n', encoding="utf-8")
+    code, out, err = lorachk(tmp_path, "model", "--no-trace")
+    assert code in (0, 2)
+    assert "internal" not in out + err
+
+
+@pytest.mark.parametrize("number", ["1000000000000000000000000000000", "1e30", "3000000000"])
+def test_a_number_that_nothing_can_count_is_unknown(lorachk, tmp_path, number):
+    # 10^30 is tokenizers' "no limit"; in a column of the facts it was a crash
+    text = f"[run]\nnum_gpus = 2\n[run.lora]\nr = {number}\n[run.args]\nmodel_max_length = {number}\n"
+    (tmp_path / "lorachk.toml").write_text(text, encoding="utf-8")
+    code, out, _ = lorachk(tmp_path, "model", "--no-trace", "--format", "json")
+    report = json.loads(out)
+    assert (code, report["internal_errors"]) == (0, [])
+    assert report["tables"]["run"][0]["lora_r"] is None
+    (tmp_path / "lorachk.toml").write_text(f"[run]\nnum_gpus = {number.replace('1e30', '9' * 30)}\n", encoding="utf-8")
+    code, out, err = lorachk(tmp_path, "model", "--config", "lorachk.toml", "--gpu-memory", "24GiB", "--select", "Z")
+    assert "internal" not in out + err

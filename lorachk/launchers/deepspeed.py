@@ -78,7 +78,7 @@ def fields(file: JsonFile) -> dict[str, Found]:
     if bucket is None:
         found["reduce_bucket_size"] = Found(REDUCE_BUCKET_SIZE, Location(file.path))
     elif bucket.value != "auto":
-        number = as_int(bucket.value)
+        number = as_int(bucket.value, 2**62)
         found["reduce_bucket_size"] = Found(number if number is not None else Unknown("is no number"), bucket.at)
     return found
 

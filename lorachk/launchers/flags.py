@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from lorachk.launchers.command import Launch, processes
-from lorachk.launchers.text import inside
+from lorachk.launchers.text import exists, inside
 from lorachk.launchers.trainers import BITS, INVERTED, aliases
 from lorachk.launchers.values import Found, Unknown, as_bool, as_int
 
@@ -65,7 +64,7 @@ def _place(field: str, entry: Found, folder: str) -> Found:
         return entry
     if field == "model":
         local = inside(folder, str(value))
-        return entry._replace(value=local if Path(local).exists() else str(value))
+        return entry._replace(value=local if exists(local) else str(value))
     if field in ("data", "eval_data"):
         files = value if isinstance(value, list) else [value]
         return entry._replace(value=[inside(folder, str(file)) for file in files])
@@ -77,6 +76,6 @@ def _place(field: str, entry: Found, folder: str) -> Found:
 def _deepspeed(value: Any, folder: str) -> Any:
     if not isinstance(value, str):
         return Unknown("a DeepSpeed configuration that is written inside the arguments is not read")
-    if "." not in value and "/" not in value and not Path(inside(folder, value)).exists():
+    if "." not in value and "/" not in value and not exists(inside(folder, value)):
         return Unknown(f"{value!r} names a DeepSpeed configuration inside the trainer")  # ms-swift: zero2, zero3
     return inside(folder, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,13 @@ def _kinds() -> dict[str, str]:
 
 
 _KIND = _kinds()
-_CONVERT = {"bool": as_bool, "int": as_int, "float": as_float, "str": as_text, "list": as_list}
+_CONVERT: dict[str, Callable[[Any], Any]] = {
+    "bool": as_bool,
+    "int": as_int,
+    "float": as_float,
+    "str": as_text,
+    "list": as_list,
+}
 
 
 def convert(name: str, value: Any) -> Any:

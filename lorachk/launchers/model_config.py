@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lorachk.launchers.deepspeed import JsonFile, hidden_size, read_json
-from lorachk.launchers.text import where
+from lorachk.launchers.text import is_file, is_folder, where
 from lorachk.launchers.values import Found, as_int, as_text
 from lorachk.run import Location
 
@@ -17,11 +17,11 @@ _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+$")
 
 def find_config(model: str) -> str | None:
     """Path of the config.json of a folder, a file, or a hub name that is in the local cache; else None."""
-    path = Path(model).expanduser()
-    if path.is_file():
+    path = str(Path(model).expanduser())
+    if is_file(path):
         return model
-    if path.is_dir():
-        return os.path.join(model, "config.json") if (path / "config.json").is_file() else None  # noqa: PTH118
+    if is_folder(path):
+        return os.path.join(model, "config.json") if is_file(f"{path}/config.json") else None  # noqa: PTH118
     return _cached(model) if _HUB_NAME.match(model) else None
 
 

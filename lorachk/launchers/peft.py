@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 from lorachk.launchers.deepspeed import JsonFile, read_json
+from lorachk.launchers.text import is_folder
 from lorachk.launchers.values import Found, as_float, as_int, as_text
 
 # Run field -> LoraConfig argument
@@ -24,7 +24,7 @@ _BOOKKEEPING = {"auto_mapping", "base_model_name_or_path", "peft_version", "revi
 
 def read_peft(path: str, named_at: str | None = None) -> JsonFile:
     """Read an adapter_config.json, or the one in a folder."""
-    if Path(path).is_dir():
+    if is_folder(path):
         path = os.path.join(path, "adapter_config.json")  # noqa: PTH118 - keep the user's spelling
     return read_json(path, "peft", named_at)
 

@@ -15,7 +15,7 @@ from lorachk.launchers.gpus import parse_bytes
 from lorachk.launchers.launch_file import LaunchFile, read_launch
 from lorachk.launchers.layers import Layers
 from lorachk.launchers.project_file import Lint, Project, find_project, normalised, read_project
-from lorachk.launchers.text import beside, where
+from lorachk.launchers.text import beside, exists, where
 from lorachk.launchers.trainers import TRAINERS
 from lorachk.launchers.values import Found, Unknown
 from lorachk.run import Location, Run, Setting, Source
@@ -138,7 +138,7 @@ class _Resolver:
         if "gpu_memory" in run:
             at = run["gpu_memory"].at
             run["gpu_memory"] = Found(parse_bytes(run["gpu_memory"].value, where(*at[:3])), at)
-        if (model := run.get("model")) and Path(local := beside(project.path, str(model.value))).exists():
+        if (model := run.get("model")) and exists(local := beside(project.path, str(model.value))):
             run["model"] = model._replace(value=local)
         self.layers.add(run)
         self.layers.add(peft.lora_fields(project.lora))

@@ -12,6 +12,7 @@ from typing import Any
 
 from lorachk.launchers.command import Launch
 from lorachk.launchers.shell_script import Script
+from lorachk.launchers.text import exists
 
 _LEVELS = 4  # InternVL's scripts lie three below the folder they are started in
 _NAMES = ("deepspeed", "data_path", "eval_data_path", "image_folder", "meta_path", "model_name_or_path", "dataset")
@@ -24,7 +25,7 @@ def started_in(launch: Launch, script: Script, path: str) -> str:
     entered = _entered(script, launch.line)
     if entered:
         candidates = [*(os.path.join(folder, entered) for folder in candidates), *candidates]  # noqa: PTH118
-    return max(candidates, key=lambda folder: sum((Path(folder) / name).exists() for name in named))
+    return max(candidates, key=lambda folder: sum(exists(f"{folder}/{name}") for name in named))
 
 
 def _folders(path: str) -> list[str]:

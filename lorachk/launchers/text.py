@@ -33,6 +33,21 @@ def inside(folder: str, named: str) -> str:
     return os.path.normpath(Path(folder) / Path(named).expanduser())  # pathlib alone would keep "a/../b"
 
 
+def exists(path: str) -> bool:
+    """Whether there is such a path; no as well for what no file system takes, where pathlib raises."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_file(path: str) -> bool:
+    """Whether there is such a file; see `exists`."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: str) -> bool:
+    """Whether there is such a folder; see `exists`."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def special(path: str) -> str | None:
     """What a path is when it is no file that can be read again: a pipe never ends, and neither does /dev/zero."""
     kind = stat.S_IFMT(Path(path).stat().st_mode)

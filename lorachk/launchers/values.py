@@ -50,10 +50,11 @@ def as_bool(value: Any) -> bool | None:
     return True if text in _TRUE else False if text in _FALSE else None
 
 
-def as_int(value: Any) -> int | None:
-    """A whole number; accepts 5e8 and "8", refuses booleans and fractions."""
+def as_int(value: Any, below: int = 2**31) -> int | None:
+    """A whole number; accepts 5e8 and "8", refuses booleans, fractions, and what no table or count can hold."""
     number = as_float(value)
-    return int(number) if number is not None and number == int(number) else None
+    whole = number is not None and number == int(number) and abs(number) < below
+    return int(number) if number is not None and whole else None
 
 
 def as_float(value: Any) -> float | None:
@@ -62,7 +63,7 @@ def as_float(value: Any) -> float | None:
         return None
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return number if abs(number) < float("inf") else None
 

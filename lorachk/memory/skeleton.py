@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorachk.facts.collector import NotCollected
+from lorachk.launchers.text import is_file, is_folder
 from lorachk.memory import precision
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ def folder_of(model: str | None) -> Path:
     if not model:
         raise NotCollected("no model is named")
     path = Path(model).expanduser()
-    if (path / "config.json").is_file():
+    if is_file(f"{path}/config.json"):
         return path
-    if path.is_dir():
+    if is_folder(str(path)):
         raise NotCollected(f"{model} has no config.json")
     try:
         from huggingface_hub import try_to_load_from_cache

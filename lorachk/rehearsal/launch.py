@@ -107,6 +107,8 @@ def standing(folder: Path) -> list[str]:
 
 def environment(plan: Plan) -> dict[str, str]:
     """The user's environment with what keeps a rehearsal on this machine, quiet and off the network."""
+    scratch = Path(plan.folder) / "tmp"  # torchrun leaves its folders behind when it is killed
+    scratch.mkdir(exist_ok=True)
     changed = {
         "HF_HUB_OFFLINE": "1",
         "HF_MODULES_CACHE": str(Path(plan.folder) / "modules"),
@@ -115,6 +117,7 @@ def environment(plan: Plan) -> dict[str, str]:
             filter(None, [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")])
         ),
         "PYTHONUNBUFFERED": "1",
+        "TMPDIR": str(scratch),
         "TOKENIZERS_PARALLELISM": "false",
         "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
         "TRANSFORMERS_VERBOSITY": "error",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lorachk.facts.collector import NotCollected, Options
+from lorachk.launchers.text import is_folder
 from lorachk.run import Run
 
 SEED = 20260
@@ -109,7 +110,7 @@ def make_plan(run: Run, options: Options, folder: Path) -> Plan:
     quantization = _quantization(run, dtype)
     if quantization and not real:
         changes.append("the base model is not quantized (bitsandbytes needs a GPU)")
-    model = str(Path(run.model).resolve()) if Path(run.model).is_dir() else run.model
+    model = str(Path(run.model).resolve()) if is_folder(run.model) else run.model
     return Plan(
         folder=str(folder),
         model=model,
