@@ -16,6 +16,7 @@ from lorachk.facts.records import array
 from lorachk.facts.records.reader import Reader
 from lorachk.facts.records.repair import repair
 from lorachk.launchers.resolve import ResolveOptions, resolve
+from lorachk.launchers.shell_words import commands
 from lorachk.launchers.text import read_text
 from tests.conftest import PAGE
 from tests.test_cli import lorachk
@@ -199,3 +200,29 @@ def test_a_number_that_nothing_can_count_is_unknown(lorachk, tmp_path, number):
     (tmp_path / "lorachk.toml").write_text(f"[run]\nnum_gpus = {number.replace('1e30', '9' * 30)}\n", encoding="utf-8")
     code, out, err = lorachk(tmp_path, "model", "--config", "lorachk.toml", "--gpu-memory", "24GiB", "--select", "Z")
     assert "internal" not in out + err
+
+
+@pytest.mark.parametrize(
+    "grown",
+    [
+        "A=aaaaaaaaaa\n" + "A=$A$A$A$A$A$A$A$A$A$A\n" * 12,
+        "A=x\n" + "A+=$A\n" * 60,
+        "a=(x y)\n" + 'a=("${a[@]}" "${a[@]}" "${a[@]}" "${a[@]}")\n' * 14,
+        "a=(x y)\n" + "a=(${a[@]} ${a[@]} ${a[@]} ${a[@]})\n" * 14,
+        "A=" + "${A:-" * 3000 + "}" * 3000 + "\n",
+    ],
+)
+def test_a_script_whose_variables_explode_is_refused(lorachk, tmp_path, grown):
+    # terabytes, had it been followed to the end
+    (tmp_path / "run.sh").write_text(grown + "torchrun finetune.py --use_lora true --x $A\n", encoding="utf-8")
+    code, out, err = lorachk(tmp_path, "check", "run.sh", "--no-train", "--no-trace", "--isolated")
+    assert (code, out) == (2, "")
+    assert err.startswith("lorachk: run.sh")
+    assert "internal" not in err
+
+
+def test_places_in_a_long_script_are_right():
+    text = "# one\n" + "\n" * 5 + "torchrun f.py \\\n  --a 'b\nc' \\\n  --d ${E:-f}\n"
+    (command,) = commands(text, "run.sh")
+    assert [(w[0].line, w[0].col) for w in command.words] == [(7, 1), (7, 10), (8, 3), (8, 8), (10, 3), (10, 7)]
+    assert [(p.line, p.col) for p in command.words[-1][0].default] == [(10, 12)]

@@ -7,16 +7,20 @@ the line that says so; nothing is guessed.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from lorachk.errors import UsageError
 from lorachk.launchers.shell_values import substituted
 from lorachk.launchers.shell_words import Command, Piece, Word, commands
+from lorachk.launchers.text import where
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(\+?)=")
 _OPENING = {"if", "while", "until", "for", "case", "select", "function"}
 _CLOSING = {"fi", "done", "esac"}
 _FILLERS = {"then", "do", "else", "elif", "{", "}", "!", "time"}
+_LONGEST = 2 << 20  # characters of one value, and pieces: Linux takes no more on a command line
 _DECLARING = {"export", "declare", "local", "readonly", "typeset"}
 
 
@@ -49,7 +53,10 @@ class Script:
 
 def evaluate(text: str, path: str) -> Script:
     """Follow a script's assignments and list the commands it runs. UsageError for unclosed quotes."""
-    return _Evaluator(path).follow(text)
+    try:
+        return _Evaluator(path).follow(text)
+    except RecursionError:
+        raise UsageError("expansions are nested too deeply to be followed", where=path) from None
 
 
 class _Evaluator:
@@ -120,9 +127,13 @@ class _Evaluator:
             return None
         name, appends = match[1], bool(match[2])
         if elements is not None:
-            self.arrays[name] = (self.arrays.get(name, []) if appends else []) + [
-                tuple(part) for element in elements for part in self._split(element)
-            ]
+            array = list(self.arrays.get(name, [])) if appends else []
+            size = 0
+            for element in elements:
+                parts = self._split(element)
+                size = self._bounded((piece for part in parts for piece in part), size, word[0])
+                array += [tuple(part) for part in parts]
+            self.arrays[name] = array
             self.values.pop(name, None)
             return name
         value = self._scalar(_strip(word, match.end()))
@@ -139,7 +150,22 @@ class _Evaluator:
         return name
 
     def _scalar(self, word: Word) -> list[Piece]:
-        return [piece for source in word for piece in self._expand(source)]
+        found: list[Piece] = []
+        size = 0
+        for source in word:
+            expanded = self._expand(source)
+            found += expanded
+            size = self._bounded(expanded, size, source)
+        return found
+
+    def _bounded(self, pieces: Iterable[Piece], size: int, source: Piece) -> int:
+        """`size` with what the pieces take. UsageError beyond what fits: A=$A$A$A, some dozen times."""
+        size += sum(len(piece.text) + 16 for piece in pieces)
+        if size > _LONGEST:
+            at = where(self.path, source.line, source.col)
+            hint = "a variable holds itself several times"
+            raise UsageError("grows beyond what a command line can hold", where=at, hint=hint)
+        return size
 
     def _expand(self, piece: Piece) -> list[Piece]:
         if piece.kind == "unknown":

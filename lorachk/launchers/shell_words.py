@@ -7,11 +7,13 @@ set.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
+from copy import copy
 from typing import NamedTuple
 
 from lorachk.errors import UsageError
-from lorachk.launchers.text import position, where
+from lorachk.launchers.text import where
 
 _NAME = re.compile(r"[A-Za-z_]\w*|[0-9@*#?$!-]")
 _CONTROL = re.compile(r"\|\||&&|;;|\n|[;&|()]")
@@ -45,9 +47,21 @@ class Command(NamedTuple):
 class _Reader:
     def __init__(self, text: str, path: str) -> None:
         self.text, self.path, self.offset = text, path, 0
+        self._newlines = [match.start() for match in re.finditer("\n", text)]
+
+    def at(self, offset: int) -> tuple[int, int]:
+        """Line and column; looked up, as counting from the start for each word takes minutes in a long script."""
+        line = bisect_left(self._newlines, offset)
+        return line + 1, offset - (self._newlines[line - 1] if line else -1)
+
+    def inner(self, offset: int, end: int) -> _Reader:
+        """A reader of the part from `offset` to `end`, with the same places."""
+        part = copy(self)
+        part.text, part.offset = self.text[:end], offset
+        return part
 
     def where(self, offset: int) -> str:
-        return where(self.path, *position(self.text, offset))
+        return where(self.path, *self.at(offset))
 
     def fail(self, message: str, offset: int) -> UsageError:
         return UsageError(message, where=self.where(offset), hint="the script is read as bash would read it")
@@ -80,7 +94,7 @@ def commands(text: str, path: str) -> Iterator[Command]:
                 yield Command([], line, {}, control.group())
             continue
         if not words:
-            line = position(text, reader.offset)[0]
+            line = reader.at(reader.offset)[0]
         word = _word(reader)
         if _opens_array(word) and text.startswith("(", reader.offset):
             arrays[len(words)] = _array(reader)
@@ -156,16 +170,16 @@ def _word(reader: _Reader) -> Word:
             reader.offset = end
     if reader.offset == begun:  # a character no word starts with, such as a stray bracket
         reader.offset += 1
-    return tuple(pieces) or (Piece("text", "", True, *position(text, begun)),)
+    return tuple(pieces) or (Piece("text", "", True, *reader.at(begun)),)
 
 
 def _literal(reader: _Reader, content: str, offset: int, *, quoted: bool) -> list[Piece]:
     """Text pieces, one per line, so that each knows its line and column."""
     if not content:
-        return [Piece("text", "", quoted, *position(reader.text, offset))] if quoted else []
+        return [Piece("text", "", quoted, *reader.at(offset))] if quoted else []
     pieces = []
     for part in content.splitlines(keepends=True):
-        pieces.append(Piece("text", part, quoted, *position(reader.text, offset)))
+        pieces.append(Piece("text", part, quoted, *reader.at(offset)))
         offset += len(part)
     return pieces
 
@@ -193,7 +207,7 @@ def _double_quoted(reader: _Reader) -> list[Piece]:
             raise reader.fail("this double quote is never closed", opened)
         if char == '"':
             reader.offset += 1
-            return pieces or [Piece("text", "", True, *position(text, opened))]
+            return pieces or [Piece("text", "", True, *reader.at(opened))]
         if char == "\\":
             after = text[reader.offset + 1 : reader.offset + 2]
             if after == "\n" or text.startswith("\r\n", reader.offset + 1):
@@ -208,7 +222,7 @@ def _double_quoted(reader: _Reader) -> list[Piece]:
 
 def _expansion(reader: _Reader, *, quoted: bool) -> Piece:
     text, begun = reader.text, reader.offset
-    at = position(text, begun)
+    at = reader.at(begun)
     if text.startswith(("$(", "`"), begun):
         reader.offset = _closing(reader)
         return Piece("unknown", text[begun : reader.offset], quoted, *at)
@@ -222,9 +236,7 @@ def _expansion(reader: _Reader, *, quoted: bool) -> Piece:
             return Piece("variable", name.group(), quoted, *at)
         operator = re.match(r":?[-=+]", rest) if name else None
         if name and operator:
-            inner = _Reader(text, reader.path)
-            inner.offset = begun + 2 + name.end() + operator.end()
-            default = _until(inner, end - 1)
+            default = _until(reader.inner(begun + 2 + name.end() + operator.end(), end - 1), end - 1)
             return Piece("variable", name.group(), quoted, *at, default, operator.group())
         return Piece("unknown", text[begun:end], quoted, *at)
     name = _NAME.match(text, begun + 1)
@@ -236,10 +248,8 @@ def _expansion(reader: _Reader, *, quoted: bool) -> Piece:
     return Piece("variable", found, quoted, *at)
 
 
-def _until(reader: _Reader, end: int) -> Word:
-    """The word between the reader's offset and `end`, the inside of a default value."""
-    inner = _Reader(reader.text[:end], reader.path)
-    inner.offset = reader.offset
+def _until(inner: _Reader, end: int) -> Word:
+    """The word up to `end`, the inside of a default value."""
     pieces: list[Piece] = []
     while inner.offset < end:
         before = inner.offset
