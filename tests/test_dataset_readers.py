@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lorachk.facts.records.item import Item
-from lorachk.facts.records.places import member_lines
 from lorachk.facts.records.reader import Reader
 from lorachk.facts.records.repair import repair
 
@@ -179,7 +178,6 @@ def test_lines_of_turns(file: Path) -> None:
     _, items = read(file, data)
     lines = data.split("\n")
     for item in items:
-        _, turns = member_lines(item.raw, item.line, "conversations")
         assert ['"role": "user"' in lines[turns[0]], '"role": "assistant"' in lines[turns[1]]] == [True, True]
 
 

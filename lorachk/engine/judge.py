@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lorachk.engine.finding import Finding, Place, Report, Skipped, spelled
 from lorachk.engine.page import Page, place_columns
 from lorachk.engine.select import Selection
 from lorachk.engine.store import RuleTimeout, Store
 from lorachk.stopping import received
+
+if TYPE_CHECKING:
+    from lorachk.facts.records.locate import Spot
 
 _SHOWN = 10  # places kept per finding; the count says how many there are
 
@@ -75,7 +78,7 @@ def _judge_one(store: Store, page: Page, unknown: dict[str, dict[str, Any]], rep
 def _each(store: Store, page: Page) -> list[Finding]:
     """Every row is a finding."""
     return [
-        Finding(page.code, page.name, page.severity, str(row["message"]), page.fix, _places(row))
+        Finding(page.code, page.name, page.severity, str(row["message"]), page.fix, _places(store, row))
         for row in store.query(page.sql).dicts()
     ]
 
@@ -86,7 +89,7 @@ def _grouped(store: Store, page: Page) -> list[Finding]:
     assert of
     assert page.head.message
     columns = [str(r[0]) for r in store.query(f"DESCRIBE {page.sql}").rows]
-    order = [c for c in ("path", "record", "turn") if c in columns]
+    order = [c for c in ("path", "record", "turn", "position") if c in columns]
     # A record can offend in several turns; it still is one record.
     counted = (
         "count(DISTINCT (path, record)) OVER ()"
@@ -102,11 +105,11 @@ def _grouped(store: Store, page: Page) -> list[Finding]:
     count, total = int(rows[0]["lorachk_count"]), store.count(of)
     values = {**rows[0], **spelled(count, total)}
     message = re.sub(r"{(\w+)}", lambda m: str(values[m.group(1)]), page.head.message)
-    places = tuple(p for row in rows for p in _places(row, note=str(row["message"])))
+    places = tuple(p for row in rows for p in _places(store, row, note=str(row["message"])))
     return [Finding(page.code, page.name, page.severity, message, page.fix, places, count, total, of)]
 
 
-def _places(row: dict[str, Any], note: str | None = None) -> tuple[Place, ...]:
+def _places(store: Store, row: dict[str, Any], note: str | None = None) -> tuple[Place, ...]:
     """Locations of a row, from `at` (a location or a list of them) or from single columns."""
     at = row.get("at")
     if at is not None:
@@ -115,17 +118,26 @@ def _places(row: dict[str, Any], note: str | None = None) -> tuple[Place, ...]:
         return tuple(dict.fromkeys(made))
     if not place_columns(list(row)):
         return ()
-    return (
-        Place(
-            row.get("path"),
-            row.get("line"),
-            row.get("col"),
-            row.get("pointer"),
-            row.get("record"),
-            row.get("turn"),
-            note,
-        ),
-    )
+    path, record, turn = row.get("path"), row.get("record"), row.get("turn")
+    line, col, pointer = row.get("line"), row.get("col"), row.get("pointer")
+    if path is not None and record is not None and line is None:
+        line, col, pointer = _spot(store, path, record, turn, row.get("position"))
+    return (Place(path, line, col, pointer, record, turn, note),)
+
+
+def _spot(store: Store, path: str, record: int, turn: int | None, position: int | None) -> Spot:
+    """Where a record, one of its turns or one of its images stands."""
+    from lorachk.facts.records.locate import Spot, Start, locate
+
+    here = (path, record)
+    rows = store.query('SELECT "offset", line, pointer FROM record WHERE path = ? AND record = ?', here).rows
+    if not rows:
+        return Spot(None, None, None)
+    inner = None
+    if turn is None and position is not None:
+        sql = "SELECT pointer FROM image WHERE path = ? AND record = ? AND position = ?"
+        inner = next((r[0] for r in store.query(sql, (*here, position)).rows), None)
+    return locate(Start(path, *rows[0]), turn=turn, inner=inner)
 
 
 def plain_rows(store: Store, table: str) -> list[dict[str, Any]]:

@@ -158,13 +158,13 @@ class Store:
             self._db.execute("SET lock_configuration = true")
             self.locked = True
 
-    def query(self, sql: str, *, seconds: float | None = None) -> Result:
-        """Run one query in a read-only transaction.
+    def query(self, sql: str, parameters: Sequence[Any] = (), *, seconds: float | None = None) -> Result:
+        """Run one query in a read-only transaction; `parameters` stand for its question marks.
 
         Raises RuleTimeout after `seconds` (default: the limit), and DuckDB's own errors.
         """
         with self._read_only(), self._deadline(self.limits.seconds if seconds is None else seconds):
-            cursor = self._db.execute(sql)
+            cursor = self._db.execute(sql, parameters)
             columns = [d[0] for d in cursor.description or ()]
             return Result(columns, cursor.fetchall())
 

@@ -42,6 +42,7 @@ class Options:
     real_weights: bool = False  # smoke-train the user's own weights on the GPU instead of a miniature
     trace: bool = True  # trace activations on fake tensors (needs torch); else closed formulas
     progress: Callable[[str], None] | None = None  # one line of what is going on, for people
+    bar: Callable[[int, int | None, str], None] | None = None  # done, total when known, of what
 
 
 @dataclass
@@ -59,6 +60,11 @@ class Context:
         """Tell the person who waits what is going on."""
         if self.options.progress:
             self.options.progress(text)
+
+    def progress(self, done: int, total: int | None, what: str) -> None:
+        """Tell how far a long look has come: `done` of `total` (None: not known) `what` ("MB of train.json")."""
+        if self.options.bar:
+            self.options.bar(done, total, what)
 
 
 class Collector(NamedTuple):

@@ -62,6 +62,7 @@ class ArrayReader:
         self._comma = True  # a record may come: after the bracket or a comma
         self._faulty = False
         self._patience = _PATIENCE
+        self._sized = (0, 0)  # up to which index of the text bytes were counted, and how many
         self._counted = (0, 0)  # up to which index of the text lines were counted, and how many
 
     def __iter__(self) -> Iterator[Item]:
@@ -121,7 +122,7 @@ class ArrayReader:
             # Between records stand white space and one comma, so the record's first byte tells where it starts.
             start = find(raw[:1], at)
             line += count(b"\n", at, start)
-            items.append(Item(value, raw, index, line, f"{self._prefix}/{index}"))
+            items.append(Item(value, raw, index, line, f"{self._prefix}/{index}", self._offset + start))
             at = start + len(raw)
             line += count(b"\n", start, at)
             index += 1
@@ -139,7 +140,7 @@ class ArrayReader:
         if found := _BROKEN_BYTE.search(text):
             byte = ord(found.group()) - 0xDC00
             self._fault(f"byte 0x{byte:02x} is not UTF-8", text, found.start())
-        self._counted = (0, 0)
+        self._counted = self._sized = (0, 0)
         at, goes_on, learning = 0, True, self._signature is None
         while True:
             at, state = self._separator(text, at)
@@ -221,13 +222,21 @@ class ArrayReader:
         newlines += text.count("\n", counted, start)
         self._counted = (start, newlines)
         line = self._line + newlines
-        items.append(Item(decoded.value, raw, self._index, line, f"{self._prefix}/{self._index}"))
+        offset = self._offset + self._preceding(text, start)
+        items.append(Item(decoded.value, raw, self._index, line, f"{self._prefix}/{self._index}", offset))
         self._index += 1
         self._comma = False
         if self._signature is None:
             self._learn(text, start)
             if isinstance(decoded.value, dict) and (first := _FIRST_KEY.match(text, start)):
                 self._signature = _bytes(first.group())
+
+    def _preceding(self, text: str, start: int) -> int:
+        """Bytes of the text before `start`, counted on from the last time."""
+        at, size = self._sized
+        size += len(_bytes(text[at:start]))
+        self._sized = (start, size)
+        return size
 
     def _learn(self, text: str, start: int) -> None:
         if first := _FIRST_KEY.match(text, start):

@@ -32,7 +32,10 @@ _IMAGE_PARTS = ("image", "image_url", "input_image")
 
 
 class Turn(NamedTuple):
-    """A turn: role as written, its speaker, the type of its content, and the text of it (parts joined)."""
+    """A turn: role as written, its speaker, the type of its content, and the text of it (parts joined).
+
+    `pointer` inside the record is None for `/member/position`.
+    """
 
     role: str | None
     speaker: str | None
@@ -40,6 +43,7 @@ class Turn(NamedTuple):
     text: str
     placeholders: int
     keys: list[str]
+    pointer: str | None = None
 
 
 class Reference(NamedTuple):
@@ -48,14 +52,17 @@ class Reference(NamedTuple):
     key: str | None
     reference: str | None  # None: not a string
     pointer: str
+    content: bytes | None = None  # the image itself, embedded in Parquet
 
 
 class Shape(NamedTuple):
     """A record taken apart. `turns` is None when there is no conversation list; `member` is that list's key."""
 
     dialect: str
+    style: str | None
     image_field: str
     images: list[Reference]
+    videos: int
     turns: list[Turn] | None
     member: str
     placeholders: int
@@ -64,7 +71,7 @@ class Shape(NamedTuple):
 def shape(value: Any) -> Shape:
     """Take a record apart. Never raises: what does not fit any dialect is `unknown`."""
     if not isinstance(value, dict):
-        return Shape("unknown", "absent", [], None, "", 0)
+        return Shape("unknown", None, "absent", [], 0, None, "", 0)
     image = value.get("image", _ABSENT)
     field, member = _type(image), "conversations"
     listed = value.get("conversations")
@@ -87,7 +94,7 @@ def shape(value: Any) -> Shape:
         elif field == "string":
             images = [Reference(None, several, "/images")]
     if listed is None:
-        return Shape("unknown", field, images, None, "", 0)
+        return Shape("unknown", None, field, images, 0, None, "", 0)
     keyed = field == "object"
     turns: list[Turn] = []
     placeholders, style = 0, ""
@@ -117,7 +124,14 @@ def shape(value: Any) -> Shape:
             images += found
             turns.append(turn)
             placeholders += turn.placeholders
-    return Shape(_dialect(style, member, keyed), field, images, turns, member, placeholders)
+    dialect = _dialect(style, member, keyed)
+    return Shape(dialect, _STYLES.get(style), field, images, 0, turns, member, placeholders)
+
+
+def turn_pointer(found: Shape, number: int) -> str:
+    """Pointer of a turn inside its record."""
+    given = found.turns[number].pointer if found.turns else None
+    return f"/{found.member}/{number}" if given is None else given
 
 
 class _Absent:
@@ -126,6 +140,7 @@ class _Absent:
 
 _ABSENT = _Absent()
 _NONE: list[str] = []
+_STYLES = {"from": "from/value", "role": "role/content"}
 _NO_TURN = Turn(None, None, "other", "", 0, _NONE)
 _TYPES = {str: "string", list: "list", dict: "object", type(None): "null", _Absent: "absent"}
 

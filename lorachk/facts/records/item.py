@@ -6,13 +6,17 @@ from typing import Any, NamedTuple
 
 
 class Item(NamedTuple):
-    """A record: its value, the bytes it was read from, number from 0, line from 1, and RFC 6901 pointer."""
+    """A record: its value, the bytes it was read from, number from 0, line from 1, and RFC 6901 pointer.
+
+    `offset` is the byte of the stream where it starts; None for what is no text (Parquet).
+    """
 
     value: Any
     raw: bytes
     number: int
     line: int
     pointer: str
+    offset: int | None = None
 
 
 class Fault(NamedTuple):

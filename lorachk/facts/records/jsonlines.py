@@ -32,7 +32,7 @@ def read_lines(stream: Stream, first: bytes, note: Callable[[Fault], None]) -> I
             if read is None:
                 continue
             value = read[0]
-        yield Item(value, line, index, number, "")
+        yield Item(value, line, index, number, "", offset + len(line) - len(line.lstrip()))
         index += 1
 
 

@@ -15,7 +15,6 @@ from lorachk.facts.records.item import Item
 from lorachk.facts.records.lengths import Bounds, Span, bounds, utf8_length
 from lorachk.facts.records.literals import literal_pattern
 from lorachk.facts.records.minicpmv_verdict import Length, Picture, Verdict, verdict
-from lorachk.facts.records.places import member_lines
 from lorachk.families.minicpmv import MAX_SLICE_NUMS, Scheme, block
 
 _encode = msgspec.json.Encoder().encode
@@ -69,8 +68,7 @@ def add_rows(
     seen = images.look(r.reference for s in shapes for r in s.images if r.reference is not None)
     for item, found in zip(items, shapes, strict=True):
         tally.records += 1
-        first, lines = _lines(item, found)
-        _turns(rows.turn, item, found, lines, first, path, rules.family)
+        _turns(rows.turn, item, found, path, rules.family)
         pictures, blocks = _images(rows.image, item, found, seen, path, rules, tally)
         # Without turns there is nothing to measure; the rules on conversations speak of such a record.
         measured = bounds(found, blocks) if rules.max_length is not None and found.turns else None
@@ -86,10 +84,14 @@ def add_rows(
                 "line": item.line,
                 "pointer": item.pointer,
                 "split": split,
+                "offset": item.offset,
                 "dialect": found.dialect,
+                "style": found.style,
                 "image_field": found.image_field,
                 "image_count": len(found.images),
                 "placeholder_count": found.placeholders,
+                "video_count": found.videos,
+                "turns_with_placeholder": sum(1 for t in found.turns or () if t.placeholders),
                 "turn_count": None if found.turns is None else len(found.turns),
                 "verdict": fate.kind,
                 "reason": fate.reason,
@@ -98,25 +100,17 @@ def add_rows(
         )
 
 
-def _lines(item: Item, found: Shape) -> tuple[int, list[int]]:
-    if b"\n" in item.raw and found.turns:
-        return member_lines(item.raw, item.line, found.member)
-    return item.line, []
-
-
-def _digest(value: Any, member: str) -> str | None:
+def _digest(value: Any, member: str) -> int | None:
     """Hash of what is trained: images and turns, not the id."""
     content = (value.get("image"), value.get("images"), value.get(member)) if isinstance(value, dict) else value
     try:
-        return hashlib.blake2b(_encode(content), digest_size=8).hexdigest()
+        return int.from_bytes(hashlib.blake2b(_encode(content), digest_size=8).digest(), "big")
     except (TypeError, ValueError, OverflowError, RecursionError):
         return None
 
 
-def _turns(
-    rows: list[Row], item: Item, found: Shape, lines: list[int], first: int, path: str, family: str | None
-) -> None:
-    number, prefix = item.number, f"{item.pointer}/{found.member}/"
+def _turns(rows: list[Row], item: Item, found: Shape, path: str, family: str | None) -> None:
+    number, previous = item.number, None
     special = literal_pattern(family, found.dialect).findall
     for position, turn in enumerate(found.turns or ()):
         text = turn.text
@@ -125,18 +119,19 @@ def _turns(
                 "path": path,
                 "record": number,
                 "turn": position,
-                "line": lines[position] if lines else first,
-                "pointer": f"{prefix}{position}",
                 "role": turn.role,
                 "speaker": turn.speaker,
+                "previous": previous,
                 "content_type": turn.content_type,
                 "characters": len(text),
                 "bytes": len(text) if text.isascii() else utf8_length(text),
+                "blank": not turn.placeholders and not text.strip(),
                 "placeholders": turn.placeholders,
                 "keys": turn.keys,
                 "literals": special(text) if "<" in text else [],
             }
         )
+        previous = turn.speaker
 
 
 def _images(
@@ -145,9 +140,6 @@ def _images(
     """Image rows; what the loader can do with each image; and its tokens."""
     pictures: list[Picture] = []
     blocks: list[Span] = []
-    line = item.line
-    if found.images and b"\n" in item.raw:
-        line = member_lines(item.raw, item.line, found.images[0].pointer.split("/")[1])[0]
     sliced = 0
     for position, image in enumerate(found.images):
         there = seen.get(image.reference) if image.reference is not None else None
@@ -171,8 +163,7 @@ def _images(
                 "record": item.number,
                 "position": position,
                 "key": image.key,
-                "line": line,
-                "pointer": f"{item.pointer}{image.pointer}",
+                "pointer": image.pointer,
                 "reference": _short(image.reference),
                 "resolved": there.resolved.path if there else None,
                 "kind": there.resolved.kind if there else None,
@@ -234,7 +225,6 @@ def _encoding(rows: list[Row], item: Item, path: str, measured: Bounds, rules: R
         {
             "path": path,
             "record": item.number,
-            "line": item.line,
             "max_length": limit,
             "image_tokens": images.low if images.low == images.high else None,
             "text_tokens_min": measured.text.low,
