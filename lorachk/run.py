@@ -3,13 +3,15 @@
 `Run` is the bottom of the house: it knows nothing of files or libraries. `launchers/` fill it, `facts/` read it, and
 the one-row table `run` is made from it field by field (see `facts/tables.py`). A field is None when it is unknown;
 a rule that needs it is then skipped, never passed.
+
+A plain dataclass: importing pydantic takes longer than judging a small dataset. The readers convert every value to its
+field's type (`launchers/layers.py`); a run that comes from another process is validated by pydantic (`from_json`).
 """
 
-from __future__ import annotations
-
-from typing import Any, NamedTuple
-
-from pydantic import BaseModel, ConfigDict, Field
+# ruff: noqa: RUF009 -- the helpers below give dataclass fields, no shared defaults
+# No `from __future__ import annotations`: the table `run` and the readers take the fields' types from FIELDS.
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, NamedTuple
 
 
 class Location(NamedTuple):
@@ -43,13 +45,22 @@ class Source(NamedTuple):
 
 
 def _fact(description: str) -> Any:
-    return Field(default=None, description=description)
+    return field(default=None, metadata={"description": description})
 
 
-class Run(BaseModel):
+def _texts(description: str) -> Any:
+    return field(default_factory=list, metadata={"description": description})
+
+
+def _mapping(description: str) -> Any:
+    return field(default_factory=dict, metadata={"description": description})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
     """The resolved run. Names are those of the libraries; bytes are bytes, lengths are tokens."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     # what is trained, by whom
     trainer: str | None = _fact(
@@ -70,8 +81,8 @@ class Run(BaseModel):
     vocab_size: int | None = _fact("rows of the embedding")
     llm_type: str | None = _fact("MiniCPM-V finetune.py --llm_type")
     # data
-    data: list[str] = Field(default_factory=list, description="training files")
-    eval_data: list[str] = Field(default_factory=list, description="evaluation files")
+    data: list[str] = _texts("training files")
+    eval_data: list[str] = _texts("evaluation files")
     image_root: str | None = _fact("folder image paths are joined to; None: as the trainer resolves them")
     max_length: int | None = _fact("token limit per record")
     max_slice_nums: int | None = _fact("MiniCPM-V: largest number of image slices")
@@ -128,13 +139,32 @@ class Run(BaseModel):
     gpu_memory: int | None = _fact("bytes per GPU to judge for, when not this machine's")
     output_dir: str | None = _fact("where checkpoints go")
     frozen_parameters: bool | None = _fact("some parameters of the base model do not require grad (LoRA, freeze flags)")
-    environment: dict[str, str] = Field(default_factory=dict, description="versions the run will use, by distribution")
+    environment: dict[str, str] = _mapping("versions the run will use, by distribution")
     # whole inputs for those who build real objects from them; not columns of the table `run`
-    lora_config: dict[str, Any] = Field(default_factory=dict, description="LoraConfig keyword arguments")
-    deepspeed_config: dict[str, Any] = Field(default_factory=dict, description="the DeepSpeed file as parsed")
-    training_args: dict[str, Any] = Field(default_factory=dict, description="TrainingArguments by name")
-    origins: dict[str, Location] = Field(default_factory=dict, description="field name to where its value was read")
+    lora_config: dict[str, Any] = _mapping("LoraConfig keyword arguments")
+    deepspeed_config: dict[str, Any] = _mapping("the DeepSpeed file as parsed")
+    training_args: dict[str, Any] = _mapping("TrainingArguments by name")
+    origins: dict[str, Location] = _mapping("field name to where its value was read")
 
     def at(self, field: str) -> Location | None:
         """Where the value of `field` was read; None for a library default or a derived value."""
         return self.origins.get(field)
+
+
+# Field name to its type (`.type`) and meaning (`.metadata["description"]`).
+FIELDS = {f.name: f for f in fields(Run)}
+
+
+def as_json(run: Run) -> dict[str, Any]:
+    """The run as JSON values, for another process."""
+    from pydantic import TypeAdapter
+
+    values: dict[str, Any] = TypeAdapter(Run).dump_python(run, mode="json")
+    return values
+
+
+def from_json(values: dict[str, Any]) -> Run:
+    """The run that `as_json` took apart. Raises pydantic's ValidationError for anything else."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Run).validate_python(values)

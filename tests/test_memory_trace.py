@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 
 import pytest
 
@@ -73,6 +74,6 @@ def test_without_the_trace_formulas_answer(qwen):
 
 @pytest.mark.slow
 def test_a_trace_that_fails_or_hangs_is_a_reason(qwen):
-    missing = qwen.model_copy(update={"model": "/nowhere"})
+    missing = replace(qwen, model="/nowhere")
     assert "no config.json" in trace(missing, ["engine"], 128)["engine"]["error"]
     assert "longer than" in trace(qwen, ["engine"], 128, seconds=0.2)["engine"]["error"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -142,7 +142,7 @@ def _overlaid(run: Run, rows: list[dict[str, Any]]) -> Run:
         return run
     update = {k: v for k, v in rows[0].items() if not k.endswith("_at")}
     places = {k[:-3]: Location(**v) for k, v in rows[0].items() if k.endswith("_at") and v}
-    return run.model_copy(update={**update, "origins": {**run.origins, **places}})
+    return replace(run, **update, origins={**run.origins, **places})
 
 
 def _options(folder: Path) -> ResolveOptions:

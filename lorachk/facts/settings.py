@@ -9,7 +9,7 @@ from typing import Any
 from lorachk.facts.collector import Context, Row
 from lorachk.facts.tables import tables
 from lorachk.launchers.values import Unknown
-from lorachk.run import Location, Run, Setting
+from lorachk.run import FIELDS, Location, Run, Setting
 
 
 def collect(context: Context) -> None:
@@ -22,7 +22,7 @@ def collect(context: Context) -> None:
 def run_row(run: Run) -> Row:
     """The run as a row: a column per field, and `<field>_at` where it was read."""
     columns = {column.name for column in tables()["run"].columns}
-    values = run.model_dump(include=columns & set(Run.model_fields))
+    values = {name: getattr(run, name) for name in FIELDS if name in columns}
     return {**values, **{f"{name}_at": location(at) for name, at in run.origins.items() if f"{name}_at" in columns}}
 
 

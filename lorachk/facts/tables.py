@@ -400,14 +400,14 @@ def _duck(annotation: object) -> str | None:
 
 
 def _run_table() -> Table:
-    from lorachk.run import Run
+    from lorachk.run import FIELDS
 
     columns = []
-    for name, field in Run.model_fields.items():
-        if (kind := _duck(field.annotation)) is None:
+    for name, field in FIELDS.items():
+        if (kind := _duck(field.type)) is None:
             continue
         columns += [
-            Column(name, kind, field.description or ""),
+            Column(name, kind, field.metadata["description"]),
             Column(f"{name}_at", LOCATION, f"where {name} was read; NULL for a default"),
         ]
     return Table("run", "the run (one row)", tuple(columns))

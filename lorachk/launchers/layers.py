@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lorachk.launchers.values import Found, Unknown, as_bool, as_float, as_int, as_list, as_text
-from lorachk.run import Location, Run
+from lorachk.run import FIELDS, Location
 
 
 def _kinds() -> dict[str, str]:
     """Run field -> str, int, float, bool or list, read off the model itself."""
     kinds = {}
-    for name, info in Run.model_fields.items():
-        text = str(info.annotation)
+    for name, info in FIELDS.items():
+        text = str(info.type)
         kinds[name] = next((k for k in ("list", "dict", "bool", "int", "float", "str") if k in text), "str")
     return kinds
 

@@ -18,7 +18,7 @@ from lorachk.launchers.project_file import Lint, Project, find_project, normalis
 from lorachk.launchers.text import beside, exists, where
 from lorachk.launchers.trainers import TRAINERS
 from lorachk.launchers.values import Found, Unknown
-from lorachk.run import Location, Run, Setting, Source
+from lorachk.run import FIELDS, Location, Run, Setting, Source
 
 __all__ = ["Lint", "ResolveOptions", "Resolved", "resolve"]
 
@@ -147,7 +147,7 @@ class _Resolver:
         self.lora = {name: found.value for name, found in project.lora.items()}
         self.arguments.update(project.args)
         self.layers.add(argument_fields(project.args, self.layers.get("trainer"), str(Path(project.path).parent)))
-        self.layers.add({k: v for k, v in project.quantization.items() if k in Run.model_fields})
+        self.layers.add({k: v for k, v in project.quantization.items() if k in FIELDS})
 
     def _launch(self) -> LaunchFile | None:
         path = self.layers.get("launch")

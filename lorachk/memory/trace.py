@@ -11,6 +11,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from lorachk.run import as_json
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -33,7 +35,7 @@ def trace(
     Each variant has a process of its own, all at once; one that takes longer than `seconds` is killed.
     """
     job = {
-        "run": run.model_dump(mode="json"),
+        "run": as_json(run),
         "sequence": sequence,
         "trust": trust,
         "full": full,

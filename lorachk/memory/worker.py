@@ -14,7 +14,7 @@ from typing import Any
 from lorachk.children import die_with_parent
 from lorachk.facts.collector import NotCollected
 from lorachk.memory import skeleton
-from lorachk.run import Run
+from lorachk.run import Run, from_json
 
 
 def main() -> int:
@@ -23,7 +23,7 @@ def main() -> int:
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever libraries print must not mix with the answer
     job = json.load(sys.stdin)
-    run = Run.model_validate(job["run"])
+    run = from_json(job["run"])
     try:
         with skeleton.silenced():
             answer = _variant(run, job["variant"], job)
