@@ -1,4 +1,7 @@
-"""What one image file really is: header, and whether its pixels can be decoded. Imports Pillow when first called."""
+"""What one image file really is: header, structure, and whether its pixels can be decoded.
+
+Ordinary JPEG and PNG headers are read here without Pillow; it is imported when something else comes up.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,25 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import IO, Any, NamedTuple
 
+from lorachk.facts.imageend import ends_well, gif_walk, jpeg_ends, jpeg_scans, png_ends
+from lorachk.facts.imagehead import FIRST, head
+
 SECONDS = 20.0  # per image; a photo takes hundredths of a second
-_TAIL = 4096  # bytes at the end in which the end marker must stand, else the whole is decoded
+_TAME_PIXELS = 40_000_000  # what decodes within seconds whatever its bytes are
+_TAME_BYTES = 64 << 20
+_TAME_SCANS = 100  # of a progressive JPEG; cameras and libraries write about ten
+_TAME_FORMATS = {"JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "PPM"}
 
 
 class ImageFacts(NamedTuple):
-    """Facts of an image; `decodes` is None when its pixels were not decoded and nothing suggests they cannot be."""
+    """Facts of an image; `decodes` is None when its pixels were not decoded and nothing suggests they cannot be.
+
+    `format` is the real one, whatever the name says; `orientation` the EXIF tag (None or 1: upright); `frames` counts
+    pictures of an animation or pages (1 for a single image); `transparency`: alpha channel or transparent colour.
+    """
 
     bytes: int | None = None
     format: str | None = None
@@ -25,103 +37,185 @@ class ImageFacts(NamedTuple):
     width: int | None = None
     height: int | None = None
     orientation: int | None = None
+    frames: int | None = None
+    transparency: bool | None = None
     decodes: bool | None = None
     problem: str | None = None
+
+
+class Survey(NamedTuple):
+    """Facts without decoding; whether only decoding can tell if the file is whole; whether that surely ends soon."""
+
+    facts: ImageFacts
+    doubtful: bool = False
+    tame: bool = True
 
 
 class _TooLong(Exception):
     pass
 
 
-def inspect(source: str | bytes, *, full: bool) -> ImageFacts:
+def inspect(source: str | bytes, *, full: bool, hostile: bool = True, seconds: float = SECONDS) -> ImageFacts:
     """Read the header of a file (path) or of its content (bytes), and with `full` decode all pixels as RGB.
 
-    Without `full`, a file that lacks its format's end marker is decoded all the same: that is how truncation shows.
-    Never raises for what is wrong with the file.
+    Without `full`, a file whose structure is not whole is decoded all the same: that is how truncation shows. An image
+    that may keep its decoder busy in native code, where no time limit reaches it, is decoded only with `hostile`: for
+    callers who can end the process. Never raises for what is wrong with the file.
     """
-    from PIL import Image, ImageFile
+    found = survey(source, seconds=seconds)
+    if (full or found.doubtful) and found.facts.problem is None and (hostile or found.tame):
+        return decode(source, found.facts, seconds=seconds)
+    return found.facts
 
-    facts = ImageFacts()
-    file: IO[bytes]
+
+def survey(source: str | bytes, *, seconds: float = SECONDS) -> Survey:
+    """Header and structural end check; nothing is decoded."""
     try:
-        file = io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")  # noqa: SIM115
-    except OSError as error:
-        return ImageFacts(decodes=False, problem=f"cannot be read: {error.strerror}")
-    with file, warnings.catch_warnings(), _deadline(SECONDS):
-        # Pillow warns from 89 million pixels and refuses from 179 million; the refusal is the trainer's, too.
-        warnings.simplefilter("ignore")
-        allowed, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+        file: IO[bytes] = _opened(source)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        return Survey(ImageFacts(decodes=False, problem=f"cannot be read: {reason}"))
+    with file:
         try:
+            first = file.read(FIRST)
             size = file.seek(0, io.SEEK_END)
-            facts = facts._replace(bytes=size)
-            if not size:
-                return facts._replace(decodes=False, problem="the file is empty")
-            file.seek(0)
-            image = Image.open(file)
+        except OSError as error:
+            return Survey(ImageFacts(decodes=False, problem=f"cannot be read: {error.strerror}"))
+        if not size:
+            return Survey(ImageFacts(bytes=0, decodes=False, problem="the file is empty"))
+        try:
+            return _ordinary(file, first, size) or _any(file, first, size, seconds)
+        except OSError as error:
+            return Survey(ImageFacts(bytes=size, decodes=False, problem=f"cannot be read: {error.strerror}"))
+
+
+def _opened(source: str | bytes) -> IO[bytes]:
+    # Unbuffered: a header is one read, and Path costs as much as the rest.
+    return io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb", buffering=0)  # noqa: PTH123
+
+
+def _ordinary(file: IO[bytes], first: bytes, size: int) -> Survey | None:
+    file.seek(len(first))
+    found = head(file, first)
+    if found is None:
+        return None
+    facts = ImageFacts(
+        size, found.format, found.mode, found.width, found.height, found.orientation, 1, found.transparency
+    )
+    tame = size <= _TAME_BYTES and found.width * found.height <= _TAME_PIXELS
+    if found.format == "PNG":
+        return Survey(facts, not png_ends(file, size), tame)
+    whole = jpeg_ends(file, size, found.body, several=found.progressive)
+    # Scans are counted only for those who would decode here: the caller asks `tame` of few files.
+    return Survey(facts, not whole, tame and (not found.progressive or jpeg_scans(file, size, _TAME_SCANS)))
+
+
+def _any(file: IO[bytes], first: bytes, size: int, seconds: float) -> Survey:
+    from PIL import Image
+
+    facts = ImageFacts(bytes=size)
+    file.seek(0)
+    with _pillow(seconds):
+        try:
+            buffered = file if isinstance(file, io.BytesIO) else io.BufferedReader(file)  # type: ignore[type-var]
+            image = Image.open(buffered)
             facts = facts._replace(
                 format=image.format,
                 mode=image.mode,
                 width=image.width,
                 height=image.height,
-                orientation=_upright(image),
+                orientation=_orientation(image),
+                transparency=_transparency(image),
             )
-            if full or not _ends_well(file, image.format, size):
-                image.convert("RGB")
-                facts = facts._replace(decodes=True)
+            doubtful = not ends_well(buffered, image, size)
+            facts = facts._replace(frames=_frames(image, buffered, size))
+            tame = size <= _TAME_BYTES and image.width * image.height <= _TAME_PIXELS and _tame(image, buffered, size)
+            return Survey(facts, doubtful, tame)
         except _TooLong:
-            return facts._replace(decodes=False, problem=f"takes more than {SECONDS:g} s to decode")
+            return Survey(facts._replace(decodes=False, problem=f"takes more than {seconds:g} s to decode"))
         except Exception as error:  # Pillow's plugins raise nearly everything on hostile files
-            return facts._replace(decodes=False, problem=_what(error, file))
+            return Survey(facts._replace(decodes=False, problem=_what(error, first)))
+
+
+def decode(source: str | bytes, facts: ImageFacts, *, seconds: float = SECONDS) -> ImageFacts:
+    """`facts` with the outcome of decoding all pixels of the first picture as RGB."""
+    from PIL import Image
+
+    with _pillow(seconds):
+        try:
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+                image.load()
+                # Whether the mode converts does not depend on the pixels, and a second copy of them costs memory.
+                image.crop((0, 0, 1, 1)).convert("RGB")
+            return facts._replace(decodes=True)
+        except _TooLong:
+            return facts._replace(decodes=False, problem=f"takes more than {seconds:g} s to decode")
+        except Exception as error:
+            return facts._replace(decodes=False, problem=_what(error, b""))
+
+
+@contextmanager
+def _pillow(seconds: float) -> Iterator[None]:
+    """Pillow's own strictness, whatever was set, no warnings, and a deadline."""
+    from PIL import ImageFile
+
+    with warnings.catch_warnings(), _deadline(seconds):
+        # Pillow warns from 89 million pixels and refuses from 179 million; the refusal is the trainer's, too.
+        warnings.simplefilter("ignore")
+        allowed, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+        try:
+            yield
         finally:
             ImageFile.LOAD_TRUNCATED_IMAGES = allowed
-    return facts
 
 
-def _upright(image: Any) -> int | None:
-    if image.format not in ("JPEG", "MPO", "WEBP", "TIFF", "PNG") or not (
-        image.info.get("exif") or image.format == "TIFF"
-    ):
+def _orientation(image: Any) -> int | None:
+    # Pillow takes it from EXIF or XMP, wherever the format keeps them; asking in vain decodes a PNG.
+    if image.format != "TIFF" and not any("exif" in str(k).lower() or "xmp" in str(k).lower() for k in image.info):
         return None
     try:
         value = image.getexif().get(0x0112)
+    except _TooLong:
+        raise
     except Exception:  # broken EXIF is no reason to refuse the image: decoding does not need it
         return None
     return value if isinstance(value, int) else None
 
 
-def _ends_well(file: IO[bytes], format_: str | None, size: int) -> bool:
-    """Whether the format's end marker is where it should be. False only asks for a closer look."""
-    at = file.tell()
-    try:
-        if format_ == "WEBP":
-            file.seek(4)
-            return int.from_bytes(file.read(4), "little") + 8 <= size
-        file.seek(max(0, size - _TAIL))
-        tail = file.read(_TAIL)
-    finally:
+def _transparency(image: Any) -> bool:
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        return True
+    return bool(image.mode == "P" and image.palette is not None and image.palette.mode.endswith("A"))
+
+
+def _frames(image: Any, file: IO[bytes], size: int) -> int | None:
+    if image.format == "GIF":
+        at = file.tell()
+        walked = gif_walk(file, size)
         file.seek(at)
-    match format_:
-        case "JPEG" | "MPO":
-            return b"\xff\xd9" in tail
-        case "PNG":
-            return b"IEND" in tail
-        case "GIF":
-            return tail.rstrip(b"\0").endswith(b";")
-        case _:
-            return True
+        if walked.whole:
+            return walked.frames
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except _TooLong:
+        raise
+    except Exception:  # of a broken later picture; the first may be read all the same
+        return None
 
 
-def _what(error: Exception, file: IO[bytes]) -> str:
+def _tame(image: Any, file: IO[bytes], size: int) -> bool:
+    if image.format not in _TAME_FORMATS:
+        return False
+    return not image.info.get("progressive") or jpeg_scans(file, size, _TAME_SCANS)
+
+
+def _what(error: Exception, first: bytes) -> str:
     name = type(error).__name__
     if name == "UnidentifiedImageError":
-        try:
-            file.seek(0)
-            head = file.read(64).lstrip().lower()
-        except (OSError, ValueError):
-            head = b""
-        if head.startswith((b"<!doctype", b"<html", b"<?xml", b"<svg")):
+        start = first[:64].lstrip().lower()
+        if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<svg")):
             return "is HTML or XML, not an image"
-        if head.startswith(b"version https://git-lfs"):
+        if start.startswith(b"version https://git-lfs"):
             return "is a Git LFS pointer, not the image (run `git lfs pull`)"
         return "is in no image format Pillow knows"
     text = " ".join(str(error).split())[:160]
