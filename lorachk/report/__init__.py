@@ -55,7 +55,14 @@ def write(report: Report, format: str = "terminal", output: Path | None = None, 
         return
     if format == "terminal" and options.color is None:
         options = Options(options.root, options.fail_on, False, options.width, options.rule_uri)
-    text = render(report, format, options)
+    put(render(report, format, options), output)
+
+
+def put(text: str, output: Path | None = None) -> None:
+    """Print `text`, or write it to `output`, which appears whole or not at all; UsageError when it cannot."""
+    if output is None or str(output) == "-":
+        _print(text)
+        return
     try:
         _save(text, output)
     except OSError as error:
