@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import msgspec
 
 from lorachk.engine.finding import Severity
 from lorachk.errors import UsageError
@@ -15,7 +16,9 @@ from lorachk.facts.tables import tables
 
 _FENCE = re.compile(r"^(`{3,}|~{3,})\s*(\S*)\s*(.*?)\s*$")
 _COLUMN = re.compile(r"^[a-z_]+\.[a-z_0-9]+$")
-_PLACES = ("at", "path", "line", "col", "pointer", "record", "turn")
+_CODE = re.compile(r"^code: *([A-Z]{1,3}[0-9]{3}) *$", re.MULTILINE)
+_KEY = re.compile(r"`\$\.(\w+)|field `(\w+)`")  # where msgspec names the key
+_PLACES = ("at", "path", "line", "col", "pointer", "record", "turn", "position")
 
 
 class PageError(UsageError):
@@ -25,26 +28,22 @@ class PageError(UsageError):
         super().__init__(message, where=f"{path}:{line}", hint=hint)
 
 
-class FrontMatter(BaseModel):
+class FrontMatter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What stands between the dashes at the top of a page."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    code: str = Field(pattern=r"^[A-Z]{1,3}[0-9]{3}$")
-    name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+    code: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{1,3}[0-9]{3}$")]
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
     severity: Literal["error", "warning", "info"]
     of: Literal["record", "turn", "image", "encoding"] | None = None
     message: str | None = None
-    needs: list[str] = Field(default_factory=list)
-    symptoms: list[str] = Field(default_factory=list)
-    sources: list[str] = Field(default_factory=list)
-    verified: list[str] = Field(default_factory=list)
+    needs: list[str] = []
+    symptoms: list[str] = []
+    sources: list[str] = []
+    verified: list[str] = []
 
 
-class Block(BaseModel):
+class Block(NamedTuple):
     """A fenced block: language, file name and text."""
-
-    model_config = ConfigDict(frozen=True)
 
     language: str
     name: str
@@ -52,23 +51,20 @@ class Block(BaseModel):
     line: int
 
 
-class Example(BaseModel):
+class Example(NamedTuple):
     """One bad or good example: files and facts."""
-
-    model_config = ConfigDict(frozen=True)
 
     title: str
     line: int
     blocks: tuple[Block, ...]
 
 
-class Page(BaseModel):
+@dataclass(frozen=True)
+class Page:
     """One rule."""
 
-    model_config = ConfigDict(frozen=True, ignored_types=(cached_property,))
-
     path: Path
-    head: FrontMatter
+    front: str  # the front matter, YAML
     title: str
     text: str  # what happens and why, Markdown
     fix: str  # what to change, Markdown
@@ -78,10 +74,16 @@ class Page(BaseModel):
     good: tuple[Example, ...]
     reads: frozenset[str] = frozenset()  # tables, found when the page is prepared
 
-    @property
+    @cached_property
+    def head(self) -> FrontMatter:
+        """The front matter. Read when asked for, as YAML takes longer than the rest of a page. Raises PageError."""
+        return _front_matter(self.path, self.front)
+
+    @cached_property
     def code(self) -> str:
         """Rule code."""
-        return self.head.code
+        found = _CODE.search(self.front)
+        return found[1] if found else self.head.code
 
     @property
     def name(self) -> str:
@@ -93,60 +95,80 @@ class Page(BaseModel):
         """Severity as a value that can be compared."""
         return Severity[self.head.severity]
 
+    def whole(self) -> Page:
+        """The page itself, with its front matter read. Raises PageError."""
+        _ = self.head
+        return self
 
-def _front_matter(path: Path, lines: list[str]) -> tuple[FrontMatter, int]:
-    """The front matter and the index of the first line after it."""
-    import yaml
+    def reading(self, names: frozenset[str]) -> Page:
+        """The page with the tables that its query reads."""
+        return replace(self, reads=names)
 
+
+def _split(path: Path, lines: list[str]) -> tuple[str, int]:
+    """The front matter's text and the index of the first line after it."""
     if not lines or lines[0].strip() != "---":
         raise PageError(path, 1, "a rule page starts with '---' and its front matter")
     try:
         end = next(i for i, line in enumerate(lines[1:], 1) if line.strip() == "---")
     except StopIteration:
         raise PageError(path, 1, "the front matter has no closing '---'") from None
-    text = "\n".join(lines[1:end])
+    return "\n".join(lines[1:end]), end + 1
+
+
+def _front_matter(path: Path, text: str) -> FrontMatter:
+    import yaml
+
     try:
         data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 2 if error.problem_mark else 2
         raise PageError(path, line, f"front matter: {error.problem}") from None
+    except yaml.YAMLError as error:  # a character that YAML does not take
+        raise PageError(path, 2, f"front matter: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict):
         raise PageError(path, 2, "front matter: expected 'key: value' lines")
     try:
-        return FrontMatter.model_validate(data), end + 1
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0]) if first["loc"] else ""
-        line = next((i for i, text in enumerate(lines[:end], 1) if text.startswith(f"{key}:")), 2)
-        known = ", ".join(FrontMatter.model_fields)
-        hint = f"known keys: {known}" if first["type"] == "extra_forbidden" else None
-        raise PageError(path, line, f"front matter: {key}: {first['msg']}", hint) from None
+        head = msgspec.convert(data, FrontMatter)
+    except msgspec.ValidationError as error:
+        named = _KEY.search(str(error))
+        key = (named[1] or named[2]) if named else ""
+        line = next((i for i, text in enumerate(text.splitlines(), 2) if key and text.startswith(f"{key}:")), 2)
+        hint = f"known keys: {', '.join(FrontMatter.__struct_fields__)}" if "unknown field" in str(error) else None
+        raise PageError(path, line, f"front matter: {key}: {error}", hint) from None
+    if head.of and not head.message:
+        raise PageError(path, 2, "front matter: a rule with 'of' needs a 'message' that sums its rows up")
+    for column in head.needs:
+        table, _, name = column.partition(".")
+        if not _COLUMN.match(column) or table not in tables() or name not in {c.name for c in tables()[table].columns}:
+            raise PageError(path, 2, f"front matter: needs: {column} is no column of a fact table")
+    return head
 
 
-class _Section(BaseModel):
+class _Section(NamedTuple):
     heading: str
     line: int
-    prose: list[str] = Field(default_factory=list)
-    blocks: list[Block] = Field(default_factory=list)
+    prose: list[str]
+    blocks: list[Block]
 
 
 def _sections(path: Path, lines: list[str], start: int) -> tuple[str, list[_Section]]:
     """The title and the sections; the first section has an empty heading and holds the description."""
     title = ""
-    sections = [_Section(heading="", line=start + 1)]
+    sections = [_Section("", start + 1, [], [])]
     i = start
     while i < len(lines):
         line = lines[i]
-        if match := _FENCE.match(line):
+        if line.startswith(("```", "~~~")) and (match := _FENCE.match(line)):
             fence, language, name = match.groups()
             close = next((j for j in range(i + 1, len(lines)) if lines[j].rstrip() == fence), None)
             if close is None:
                 raise PageError(path, i + 1, f"the block opened with {fence} is never closed")
             text = "\n".join(lines[i + 1 : close])
-            sections[-1].blocks.append(Block(language=language, name=name, text=text + "\n", line=i + 1))
+            sections[-1].blocks.append(Block(language, name, text + "\n", i + 1))
             i = close
         elif line.startswith("## "):
-            sections.append(_Section(heading=line[3:].strip(), line=i + 1))
+            sections.append(_Section(line[3:].strip(), i + 1, [], []))
         elif line.startswith("# ") and not title:
             title = line[2:].strip()
         else:
@@ -157,14 +179,13 @@ def _sections(path: Path, lines: list[str], start: int) -> tuple[str, list[_Sect
 
 def parse(path: Path, text: str) -> Page:
     """Parse one page. Raises PageError with file and line."""
+    return outline(path, text).whole()
+
+
+def outline(path: Path, text: str) -> Page:
+    """The page without a look at its front matter, which is read when asked for. Raises PageError for the rest."""
     lines = text.splitlines()
-    head, start = _front_matter(path, lines)
-    if head.of and not head.message:
-        raise PageError(path, 2, "front matter: a rule with 'of' needs a 'message' that sums its rows up")
-    for column in head.needs:
-        table, _, name = column.partition(".")
-        if not _COLUMN.match(column) or table not in tables() or name not in {c.name for c in tables()[table].columns}:
-            raise PageError(path, 2, f"front matter: needs: {column} is no column of a fact table")
+    front, start = _split(path, lines)
     title, sections = _sections(path, lines, start)
     if not title:
         raise PageError(path, start + 1, "a page needs a title: '# ...'")
@@ -177,7 +198,7 @@ def parse(path: Path, text: str) -> Page:
             case "Bad" | "Good" as which:
                 if not section.blocks:
                     raise PageError(path, section.line, f"'{section.heading}' has no fenced block")
-                example = Example(title=about.strip(), line=section.line, blocks=tuple(section.blocks))
+                example = Example(about.strip(), section.line, tuple(section.blocks))
                 (bad if which == "Bad" else good).append(example)
             case "" | "Fix" | "Check" as which:
                 if which in found:
@@ -199,7 +220,7 @@ def parse(path: Path, text: str) -> Page:
         raise PageError(path, check.line, f"'## Check' holds one sql block, found {len(queries)}")
     return Page(
         path=path,
-        head=head,
+        front=front,
         title=title,
         text=_joined(found[""]),
         fix=_joined(found["Fix"]),
