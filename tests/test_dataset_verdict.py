@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lorachk.facts.records.minicpmv_verdict import Length, Picture, verdict
+from lorachk.facts.records.verdicts.minicpmv import Length, Picture, verdict
 
 FINE = Picture(True, None, 3)
 
