@@ -167,9 +167,9 @@ def test_what_python_reads_is_no_fault(file: Path) -> None:
     assert items[0].value["id"] == "?"
 
 
-def test_parquet_is_foreign_and_not_broken(file: Path) -> None:
-    reader, items = read(file, b"PAR1" + bytes(100))
-    assert (reader.foreign, reader.fault, items) == ("Parquet", None, [])
+def test_arrow_is_foreign_and_not_broken(file: Path) -> None:
+    reader, items = read(file, b"ARROW1" + bytes(100))
+    assert (reader.foreign, reader.fault, items) == ("Arrow", None, [])
 
 
 def test_lines_of_turns(file: Path) -> None:

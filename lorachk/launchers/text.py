@@ -29,7 +29,9 @@ def beside(path: str, named: str) -> str:
 
 
 def inside(folder: str, named: str) -> str:
-    """A path as it is meant in `folder`."""
+    """A path as it is meant in `folder`; a URL is the same everywhere."""
+    if "://" in named:
+        return named
     return os.path.normpath(Path(folder) / Path(named).expanduser())  # pathlib alone would keep "a/../b"
 
 
