@@ -107,7 +107,8 @@ def _whole(folders: list[Path]) -> list[Page]:
 
 def _own_folder() -> str:
     """The first folder of [lint] rules, else `rules`."""
-    from lorachk.launchers.project_file import find_project, read_project
+    from lorachk.launchers.project import find_project
+    from lorachk.launchers.project_file import read_project
 
     project = find_project()
     named = read_project(project).lint.rules if project else []

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 from lorachk.errors import UsageError
 from lorachk.launchers.positions import Document, escape
+from lorachk.launchers.project import Lint
 from lorachk.launchers.text import beside, read_text, where
 from lorachk.launchers.toml_positions import parse_toml
 from lorachk.launchers.trainers import TRAINERS
 from lorachk.launchers.values import Found
 from lorachk.run import Location, Setting, Source
 
-NAME = "lorachk.toml"
 _PATHS = {"launch", "deepspeed", "image_root", "peft"}
 _RUN: dict[str, type | tuple[type, ...]] = {
     "trainer": str,
@@ -47,16 +45,6 @@ _LINT: dict[str, type | tuple[type, ...]] = {
 }
 _TYPES = {str: "a string", list: "a list", int: "a whole number", dict: "a table"}
 FAIL_ON = ("error", "warning", "info", "never")
-
-
-@dataclass(frozen=True)
-class Lint:
-    """The section [lint]: which rules, what is ignored and why, and what fails the command."""
-
-    select: list[str] = field(default_factory=list)
-    ignore: dict[str, str] = field(default_factory=dict)  # code -> reason
-    rules: list[str] = field(default_factory=list)  # folders, relative to where lorachk runs
-    fail_on: str | None = None
 
 
 @dataclass(frozen=True)
@@ -104,11 +92,6 @@ def read_project(path: str) -> Project:
         [Setting("toml", leaf.pointer, leaf.value, reader.at(leaf.pointer)) for leaf in document.leaves],
         source,
     )
-
-
-def find_project(folder: str = ".") -> str | None:
-    """The lorachk.toml of a folder."""
-    return NAME if (Path(folder) / NAME).is_file() else None
 
 
 def _relative(path: str, key: str, found: Found) -> Found:
@@ -167,8 +150,3 @@ class _Sections:
             raise self.unknown(f"fail_on cannot be {fail_on!r}", "/lint/fail_on", str(fail_on), FAIL_ON)
         folders = [beside(self.path, folder) for folder in table.get("rules", [])]
         return Lint(list(table.get("select", [])), dict(reasons), folders, fail_on)
-
-
-def normalised(name: str) -> str:
-    """A distribution's name as PEP 503 compares it."""
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lorachk.errors import UsageError
-from lorachk.launchers import deepspeed, model_config, peft
-from lorachk.launchers.accelerate_config import read_accelerate
 from lorachk.launchers.derive import derive
-from lorachk.launchers.flags import argument_fields, launch_fields
-from lorachk.launchers.gpus import parse_bytes
-from lorachk.launchers.launch_file import LaunchFile, read_launch
 from lorachk.launchers.layers import Layers
-from lorachk.launchers.project_file import Lint, Project, find_project, normalised, read_project
+from lorachk.launchers.project import Lint, find_project, normalised
 from lorachk.launchers.text import beside, exists, where
 from lorachk.launchers.trainers import TRAINERS
 from lorachk.launchers.values import Found, Unknown
 from lorachk.run import FIELDS, Location, Run, Setting, Source
+
+# A reader is imported when there is something for it to read: `lorachk data train.json` needs none of them.
+if TYPE_CHECKING:
+    from lorachk.launchers.launch_file import LaunchFile
+    from lorachk.launchers.project_file import Project
 
 __all__ = ["Lint", "ResolveOptions", "Resolved", "resolve"]
 
@@ -97,6 +97,8 @@ class _Resolver:
             self.sources.append(launch.source)
             self.arguments = {**launch.launch.flags, **self.arguments}
             layers.derive("trainer", launch.trainer, Location(launch.path, launch.launch.line))
+            from lorachk.launchers.flags import launch_fields
+
             accelerate = self._accelerate(launch)
             layers.add(launch_fields(launch.launch, layers.get("trainer"), launch.folder, accelerate))
             if layers.get("trainer") == "minicpmv":  # it opens image paths as they are, from where it is started
@@ -124,6 +126,8 @@ class _Resolver:
             if name in found and found[name].value < 1:
                 raise UsageError("must be 1 or more", where=_FLAGS[name])
         if "gpu_memory" in found:
+            from lorachk.launchers.gpus import parse_bytes
+
             found["gpu_memory"] = Found(
                 parse_bytes(found["gpu_memory"].value, "--gpu-memory"), Location("--gpu-memory")
             )
@@ -131,9 +135,17 @@ class _Resolver:
 
     def _project(self) -> Project | None:
         path = self.options.toml or (None if self.options.isolated else find_project())
-        return read_project(path) if path else None
+        if not path:
+            return None
+        from lorachk.launchers.project_file import read_project
+
+        return read_project(path)
 
     def _project_fields(self, project: Project) -> None:
+        from lorachk.launchers import peft
+        from lorachk.launchers.flags import argument_fields
+        from lorachk.launchers.gpus import parse_bytes
+
         run = {name: found for name, found in project.run.items() if name != "peft"}
         if "gpu_memory" in run:
             at = run["gpu_memory"].at
@@ -151,11 +163,17 @@ class _Resolver:
 
     def _launch(self) -> LaunchFile | None:
         path = self.layers.get("launch")
-        return read_launch(path, self._named("launch")) if path else None
+        if not path:
+            return None
+        from lorachk.launchers.launch_file import read_launch
+
+        return read_launch(path, self._named("launch"))
 
     def _accelerate(self, launch: LaunchFile) -> dict[str, Found]:
         if launch.launch.launcher != "accelerate":
             return {}
+        from lorachk.launchers.accelerate_config import read_accelerate
+
         config = read_accelerate(launch.launch, launch.folder, where(launch.path, launch.launch.line))
         self.settings += config.settings
         self.sources += [config.source] if config.source else []
@@ -169,6 +187,8 @@ class _Resolver:
         path = self.layers.get("deepspeed")
         if not path:
             return {}
+        from lorachk.launchers import deepspeed
+
         file = deepspeed.read_json(path, "deepspeed", self._named("deepspeed"))
         self.settings += file.settings
         self.sources.append(file.source)
@@ -178,6 +198,8 @@ class _Resolver:
     def _peft(self, path: str | None) -> None:
         if not path:
             return
+        from lorachk.launchers import peft
+
         file = peft.read_peft(path, "--peft" if self.options.peft else None)
         self.settings += file.settings
         self.sources.append(file.source)
@@ -189,6 +211,8 @@ class _Resolver:
         model = self.layers.get("model")
         if not model:
             return None
+        from lorachk.launchers import model_config
+
         path = model_config.find_config(model)
         self.layers.derive("model_found", path is not None)
         if path is None:
@@ -203,6 +227,8 @@ class _Resolver:
     def _run(self, environment: dict[str, str], ds_config: dict[str, Any]) -> Run:
         values = self.layers.values
         if values.get("use_lora"):
+            from lorachk.launchers import peft
+
             for name, argument in peft.LORA_FIELDS.items():
                 if argument not in self.lora and values.get(name) is not None:
                     regex = name == "target_modules" and values.get("target_regex")

@@ -6,9 +6,10 @@ Flag names are from reference/trainers.md 4.8; behaviour of MiniCPM-V's finetune
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lorachk.launchers.command import Launch
+if TYPE_CHECKING:
+    from lorachk.launchers.command import Launch
 
 TRAINERS = (
     "minicpmv",

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
-
-from packaging.version import InvalidVersion, Version
 
 # The distributions whose versions decide how a run behaves.
 OF_INTEREST = (
@@ -39,6 +36,8 @@ OF_INTEREST = (
 @cache
 def installed(name: str) -> str | None:
     """Version of an installed distribution, from its metadata; nothing is imported."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(name)
     except PackageNotFoundError:
@@ -52,6 +51,8 @@ def used(name: str, environment: dict[str, str]) -> str | None:
 
 def at_least(stated: str | None, floor: str) -> bool | None:
     """Whether a version is `floor` or newer; None when it is unknown or no PEP 440 version."""
+    from packaging.version import InvalidVersion, Version
+
     if stated is None:
         return None
     try:
