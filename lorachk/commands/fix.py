@@ -1,0 +1,148 @@
+"""data --fix and --diff: a repaired copy beside the original, what was done to it, and what is still wrong."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import os
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lorachk.commands.judge import chosen_format, judged, written
+from lorachk.commands.options import resolve_options
+from lorachk.commands.progress import watching
+from lorachk.engine.fix import Changed, Outcome, fix_file
+from lorachk.errors import UsageError
+from lorachk.fixes import unsafe
+from lorachk.fixes.surroundings import around
+from lorachk.launchers.resolve import resolve
+from lorachk.report.escape import clipped, no_commands, sentence, visible
+
+if TYPE_CHECKING:
+    from lorachk.run import Run
+
+_WIDE = 400  # characters of a line of the diff
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the copy and judge it, or show the diff. Raises UsageError for options that do not go together."""
+    if not (arguments.fix or arguments.diff):
+        raise UsageError("it says which fixes, not what to do", where="--unsafe-fixes", hint="add --fix or --diff")
+    if arguments.facts:
+        raise UsageError("facts hold no text to repair", where="--facts", hint="name the dataset file")
+    if arguments.fix and not arguments.output and not arguments.diff:
+        hint = "add --output fixed.json; the original is never touched (--diff shows the changes first)"
+        raise UsageError("where the repaired copy goes is not said", where="--fix", hint=hint)
+    resolved = resolve(resolve_options(arguments))
+    source = _source(resolved.run)
+    if arguments.diff:
+        return _diff(arguments, source, resolved.run)
+    target = _target(arguments.output, resolved.run)
+    found = around(resolved.run, source)
+    container = found.loader.container if found.loader else None
+    if container is None and target.suffix in (".jsonl", ".ndjson"):
+        container = "lines"
+    with watching() as watched:
+        outcome = fix_file(
+            source,
+            target,
+            found,
+            container=container,
+            with_unsafe=arguments.unsafe_fixes,
+            progress=watched.bar,
+        )
+    for_people = chosen_format(arguments) == "terminal"
+    print(_summary(outcome, source, target), file=sys.stdout if for_people else sys.stderr)
+    if not resolved.run.image_root and not resolved.run.launch and source.parent.resolve() != target.parent.resolve():
+        text = f"{target} stands in another folder than {source.name}: give --image-root {source.parent} from now on"
+        print(f"lorachk: {visible(text)}", file=sys.stderr)
+        arguments.image_root = str(source.parent)
+    arguments.files, arguments.data = [str(target)], []
+    again = resolve(resolve_options(arguments))
+    report = judged(arguments, again)
+    written(arguments, again.lint, report, None)
+    mendable = {code for fixer in unsafe() for code in fixer.codes}
+    left = sorted({f.rule for f in report.findings} & mendable)
+    if left and not arguments.unsafe_fixes:
+        print(f"lorachk: --unsafe-fixes may mend more of {', '.join(left)}", file=sys.stderr)
+    return report.exit_code
+
+
+def _source(run: Run) -> Path:
+    if len(run.data) != 1:
+        what = "no dataset is named" if not run.data else f"one file at a time, not {len(run.data)}"
+        raise UsageError(what, where="--fix", hint="lorachk data --fix --output fixed.json train.json")
+    source = Path(run.data[0])
+    if not source.is_file():
+        from lorachk.commands.options import near_path
+
+        raise UsageError("only a file of this machine can be repaired", where=str(source), hint=near_path(str(source)))
+    return source
+
+
+def _target(output: str, run: Run) -> Path:
+    target = Path(output)
+    if output == "-" or target.suffix in (".gz", ".zst", ".parquet"):
+        raise UsageError("the copy is plain JSON or JSON lines", where="--output", hint="name a .json or .jsonl file")
+    for path in (*run.data, *run.eval_data):
+        same = target.resolve() == Path(path).resolve() or (target.exists() and target.samefile(path))
+        if same:
+            hint = "name another file; the original is never touched"
+            raise UsageError(f"{output} is the dataset itself", where="--output", hint=hint)
+    if target.is_dir():
+        raise UsageError("is a folder", where=output, hint=f"--output {target / Path(run.data[0]).name}")
+    return target
+
+
+def _summary(outcome: Outcome, source: Path, target: Path) -> str:
+    """What was done, by rule."""
+    kept = outcome.written - outcome.changed
+    lines = [
+        f"{target}: {outcome.written:,} of {outcome.read:,} records of {source}; {kept:,} as they were, "
+        f"{outcome.changed:,} changed, {outcome.dropped:,} left out"
+    ]
+    lines += [f"  {f.code}  {f.what}" for f in outcome.file]
+    for fix, count in sorted(outcome.fixes.items()):
+        note = "" if fix.safe else " (unsafe)"
+        lines.append(f"  {fix.code}  {count:,} record{'s' * (count != 1)}: {fix.what}{note}")
+    if not outcome.anything:
+        lines.append("  nothing to fix was found")
+    return no_commands("\n".join(sentence(line) if line[0] != " " else f"  {sentence(line)}" for line in lines)) + "\n"
+
+
+def _diff(arguments: argparse.Namespace, source: Path, run: Run) -> int:
+    """Print what would change, record by record; 1 when anything would."""
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    found = around(run, source)
+    container = found.loader.container if found.loader else None
+
+    def show(change: Changed) -> None:
+        sys.stdout.write(_record_diff(change, source, colour))
+
+    outcome = fix_file(source, None, found, container=container, with_unsafe=arguments.unsafe_fixes, on_change=show)
+    for fix in outcome.file:
+        print(f"{fix.code}  {visible(fix.what)}")
+    if not outcome.anything:
+        print("nothing to fix was found")
+    return 1 if outcome.anything else 0
+
+
+def _record_diff(change: Changed, source: Path, colour: bool) -> str:
+    codes = ", ".join(f"{f.code} {f.what}" for f in change.fixes)
+    after = [] if change.after is None else _pretty(change.after)
+    name = f"{source}:{change.line} record {change.number}"
+    lines = difflib.unified_diff(_pretty(change.before), after, visible(name), visible(codes), lineterm="", n=2)
+    shown = []
+    for line in islice(lines, 2000):
+        text = clipped(visible(line), _WIDE)
+        if colour and (code := {"-": "31", "+": "32", "@": "36"}.get(line[:1])):
+            text = f"\x1b[{code}m{text}\x1b[0m"
+        shown.append(text)
+    return no_commands("\n".join(shown)) + "\n"
+
+
+def _pretty(value: Any) -> list[str]:
+    return json.dumps(value, indent=2, ensure_ascii=False).split("\n")
