@@ -62,8 +62,7 @@ class Taken:
                 if turn.placeholders or turn.keys:
                     turns[number] = turn
                     self.placeholders += len(turn.keys) if keyed else turn.placeholders
-                if "</img>" in text:
-                    self.inline = True
+                self.inline = self.inline or ("</img>" in text and _INLINE.search(text) is not None)
         return True
 
     def _any(self, entries: list[Any], member: str, keyed: bool, pointers: bool) -> None:
@@ -87,7 +86,7 @@ class Taken:
             self.images += images
             self.videos += videos
             self.parts = self.parts or isinstance(content, list)
-            self.inline = self.inline or "</img>" in turn.text
+            self.inline = self.inline or ("</img>" in turn.text and _INLINE.search(turn.text) is not None)
             self.placeholders += len(turn.keys) if keyed else turn.placeholders
 
 
