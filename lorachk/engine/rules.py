@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
+from lorachk.engine.duck import driver
 from lorachk.engine.finding import spelled
 from lorachk.engine.page import Page, PageError, outline, parse
 from lorachk.engine.reads import tables_read
@@ -57,14 +58,12 @@ def _sql_failure(page: Page, error: Exception) -> PageError:
 
 def reading(page: Page, store: Store) -> Page:
     """Find out which tables the page's query reads. Raises PageError when it is not one SELECT on fact tables."""
-    import duckdb
-
     try:
         kinds = store.statements(page.sql)
         if kinds != ["SELECT"]:
             raise _failure(page, f"the query must be one SELECT, found {', '.join(kinds) or 'nothing'}")
         names = store.table_names(page.sql)
-    except duckdb.Error as error:
+    except driver().Error as error:
         raise _sql_failure(page, error) from None
     if strange := sorted(names - set(tables())):
         raise _failure(page, f"no fact table named {strange[0]}")
@@ -73,11 +72,9 @@ def reading(page: Page, store: Store) -> Page:
 
 def bound(page: Page, store: Store) -> Page:
     """Bind the page's query to the schema and check its columns. Raises PageError."""
-    import duckdb
-
     try:
         described = store.query(f"DESCRIBE {page.sql}", seconds=5.0)
-    except duckdb.Error as error:
+    except driver().Error as error:
         raise _sql_failure(page, error) from None
     columns = [str(row[0]) for row in described.rows]
     if "message" not in columns:
