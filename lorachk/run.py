@@ -113,6 +113,8 @@ class Run:
     max_steps: int | None = _fact("optimizer steps; -1 or None: by epochs")
     num_train_epochs: float | None = _fact("epochs")
     optim: str | None = _fact("TrainingArguments optim")
+    group_by_modality_length: bool | None = _fact("LLaVA: batches hold text or images, not both")
+    remove_unused_columns: bool | None = _fact("the Trainer drops dataset columns that forward() does not name")
     # gradient checkpointing
     gradient_checkpointing: bool | None = _fact("activations are recomputed in backward")
     use_reentrant: bool | None = _fact("torch.utils.checkpoint variant")

@@ -61,6 +61,8 @@ COMMON: dict[str, tuple[str, ...]] = {
     "max_steps": ("max_steps",),
     "num_train_epochs": ("num_train_epochs",),
     "optim": ("optim",),
+    "group_by_modality_length": ("group_by_modality_length",),
+    "remove_unused_columns": ("remove_unused_columns",),
     "gradient_checkpointing": ("gradient_checkpointing", "activation_checkpointing"),
     "deepspeed": ("deepspeed",),
     "output_dir": ("output_dir",),
