@@ -47,14 +47,6 @@ def jpeg_ends(file: IO[bytes], size: int, scan: int, *, several: bool = True) ->
     return False
 
 
-def jpeg_scans(file: IO[bytes], size: int, most: int) -> bool:
-    """Whether the file has at most `most` scans, each of which a decoder goes over the whole picture for."""
-    if size > _WHOLE:
-        return False
-    file.seek(0)
-    return file.read().count(b"\xff\xda") <= most
-
-
 def jpeg_scan(file: IO[bytes], size: int) -> int | None:
     """The byte where the data of the first scan starts; None when the segments before it are broken."""
     at = 2

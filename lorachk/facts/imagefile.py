@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import IO, Any, NamedTuple
 
-from lorachk.facts.imageend import ends_well, gif_walk, jpeg_ends, jpeg_scans, png_ends
+from lorachk.facts.imageend import ends_well, gif_walk, jpeg_ends, png_ends
 from lorachk.facts.imagehead import FIRST, head
 
 SECONDS = 20.0  # per image; a photo takes hundredths of a second
 _TAME_PIXELS = 40_000_000  # what decodes within seconds whatever its bytes are
 _TAME_BYTES = 64 << 20
-_TAME_SCANS = 100  # of a progressive JPEG; cameras and libraries write about ten
+_TAME_SCANS = 100  # of a JPEG, each of which goes over the whole picture; libraries write up to about ten
 _TAME_FORMATS = {"JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "PPM"}
 
 
@@ -44,11 +44,10 @@ class ImageFacts(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """Facts without decoding; whether only decoding can tell if the file is whole; whether that surely ends soon."""
+    """Facts without decoding, and whether only decoding can tell if the file is whole."""
 
     facts: ImageFacts
     doubtful: bool = False
-    tame: bool = True
 
 
 class _TooLong(Exception):
@@ -63,7 +62,7 @@ def inspect(source: str | bytes, *, full: bool, hostile: bool = True, seconds: f
     callers who can end the process. Never raises for what is wrong with the file.
     """
     found = survey(source, seconds=seconds)
-    if (full or found.doubtful) and found.facts.problem is None and (hostile or found.tame):
+    if (full or found.doubtful) and found.facts.problem is None and (hostile or tame(source, found.facts)):
         return decode(source, found.facts, seconds=seconds)
     return found.facts
 
@@ -102,12 +101,9 @@ def _ordinary(file: IO[bytes], first: bytes, size: int) -> Survey | None:
     facts = ImageFacts(
         size, found.format, found.mode, found.width, found.height, found.orientation, 1, found.transparency
     )
-    tame = size <= _TAME_BYTES and found.width * found.height <= _TAME_PIXELS
     if found.format == "PNG":
-        return Survey(facts, not png_ends(file, size), tame)
-    whole = jpeg_ends(file, size, found.body, several=found.progressive)
-    # Scans are counted only for those who would decode here: the caller asks `tame` of few files.
-    return Survey(facts, not whole, tame and (not found.progressive or jpeg_scans(file, size, _TAME_SCANS)))
+        return Survey(facts, not png_ends(file, size))
+    return Survey(facts, not jpeg_ends(file, size, found.body, several=found.progressive))
 
 
 def _any(file: IO[bytes], first: bytes, size: int, seconds: float) -> Survey:
@@ -129,12 +125,22 @@ def _any(file: IO[bytes], first: bytes, size: int, seconds: float) -> Survey:
             )
             doubtful = not ends_well(buffered, image, size)
             facts = facts._replace(frames=_frames(image, buffered, size))
-            tame = size <= _TAME_BYTES and image.width * image.height <= _TAME_PIXELS and _tame(image, buffered, size)
-            return Survey(facts, doubtful, tame)
+            return Survey(facts, doubtful)
         except _TooLong:
             return Survey(facts._replace(decodes=False, problem=f"takes more than {seconds:g} s to decode"))
         except Exception as error:  # Pillow's plugins raise nearly everything on hostile files
             return Survey(facts._replace(decodes=False, problem=_what(error, first)))
+
+
+def tame(source: str | bytes, facts: ImageFacts) -> bool:
+    """Whether the image surely decodes, or fails to, within seconds: it cannot keep this process busy."""
+    size, pixels = facts.bytes or 0, (facts.width or 0) * (facts.height or 0)
+    if facts.format not in _TAME_FORMATS or size > _TAME_BYTES or pixels > _TAME_PIXELS:
+        return False
+    if facts.format not in ("JPEG", "MPO"):
+        return True
+    with _opened(source) as file:
+        return file.read(_TAME_BYTES).count(b"\xff\xda") <= _TAME_SCANS
 
 
 def decode(source: str | bytes, facts: ImageFacts, *, seconds: float = SECONDS) -> ImageFacts:
@@ -201,12 +207,6 @@ def _frames(image: Any, file: IO[bytes], size: int) -> int | None:
         raise
     except Exception:  # of a broken later picture; the first may be read all the same
         return None
-
-
-def _tame(image: Any, file: IO[bytes], size: int) -> bool:
-    if image.format not in _TAME_FORMATS:
-        return False
-    return not image.info.get("progressive") or jpeg_scans(file, size, _TAME_SCANS)
 
 
 def _what(error: Exception, first: bytes) -> str:

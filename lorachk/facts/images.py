@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from lorachk.facts.imagefetch import NotFetched, fetch
-from lorachk.facts.imagefile import SECONDS, ImageFacts, decode, inspect, survey
+from lorachk.facts.imagefile import SECONDS, ImageFacts, decode, inspect, survey, tame
 from lorachk.facts.imagepaths import Resolved, Resolver
 from lorachk.facts.imagepool import Pool, Task, cpus
 
@@ -103,7 +103,7 @@ def _here(task: Task, seconds: float) -> ImageFacts | None:
     found = survey(task.source, seconds=seconds)
     if found.facts.problem is not None or not (task.full or found.doubtful):
         return found.facts
-    return decode(task.source, found.facts, seconds=seconds) if found.tame else None
+    return decode(task.source, found.facts, seconds=seconds) if tame(task.source, found.facts) else None
 
 
 def _is_url(path: str) -> bool:
