@@ -19,7 +19,7 @@ from lorachk.errors import UsageError
 from lorachk.fixes import unsafe
 from lorachk.fixes.surroundings import around
 from lorachk.launchers.resolve import resolve
-from lorachk.report.escape import clipped, no_commands, sentence, visible
+from lorachk.report.escape import clipped, no_commands, visible
 
 if TYPE_CHECKING:
     from lorachk.run import Run
@@ -110,7 +110,7 @@ def _summary(outcome: Outcome, source: Path, target: Path) -> str:
         lines.append(f"  {fix.code}  {count:,} record{'s' * (count != 1)}: {fix.what}{note}")
     if not outcome.anything:
         lines.append("  nothing to fix was found")
-    return no_commands("\n".join(sentence(line) if line[0] != " " else f"  {sentence(line)}" for line in lines)) + "\n"
+    return no_commands("\n".join(map(visible, lines))) + "\n"
 
 
 def _diff(arguments: argparse.Namespace, source: Path, run: Run) -> int:

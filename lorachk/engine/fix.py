@@ -23,7 +23,6 @@ from lorachk.fixes import SAFE, unsafe
 from lorachk.fixes.fixer import Around, Fixer
 from lorachk.fixes.style import ARRAY, LINES, Glue, array_glue, dumped
 
-_HEAD = 512  # records that show which trainer reads the file
 _TOLD = 2048  # records between two words on progress
 _any = msgspec.json.Decoder()
 
@@ -76,7 +75,8 @@ def fix_file(
     """Read `source`, mend its records, write `target` (None: only tell through `on_change`).
 
     `container` (array, lines) is what the trainer reads; None: as the original. Memory does not grow with the file,
-    but for a hash per record with `with_unsafe`. Raises UsageError when the file is no JSON or cannot be written.
+    but for a hash per record with `with_unsafe`. Raises UsageError when the file is no JSON, cannot be written, or when
+    no record would be left.
     """
     work = _Work(source, around, (*SAFE, *unsafe()) if with_unsafe else SAFE, on_change, progress)
     try:
@@ -128,8 +128,11 @@ class _Work:
             self._bytes += len(item.raw)
             if self._progress and item.number % _TOLD == 0:
                 self._progress(self._bytes >> 20, reader.bytes >> 20, f"MB of {self._source.name}")
+        if last is None:
+            why = "; ".join(f"{fix.code} {fix.what}: {count:,}" for fix, count in self.outcome.fixes.items())
+            raise UsageError(f"no record would be left: {why}", where=str(self._source), hint="nothing was written")
         if out is not None:
-            out.write((glue.before if last is None else b"") + glue.after)
+            out.write(glue.after)
         self._file_fixes(wanted)
 
     def _refuse_foreign(self, head: list[Item]) -> None:
@@ -159,9 +162,10 @@ class _Work:
         self._last = item.number
         self._around.non_finite = reader.fault is not None
         value, fixes = self._through(item.value)
+        left_out = value is None and bool(fixes)
         raw = item.raw.strip()
         whole = value is item.value and (reader.fault is None or _is_json(raw))
-        if value is None:
+        if left_out:
             outcome.dropped += 1
             text = None
         elif whole and not (one_line and b"\n" in raw):
@@ -176,13 +180,14 @@ class _Work:
                 fixes.append(Applied("D101", "is now written as JSON", True))
         outcome.written += text is not None
         if fixes:
-            outcome.changed += value is not None
+            outcome.changed += not left_out
             outcome.fixes.update(fixes)
             if self._on_change:
                 self._on_change(Changed(item.number, item.line, item.value, value, fixes))
         return text
 
     def _through(self, value: Any) -> tuple[Any, list[Applied]]:
+        """The record after all fixers (None with fixes: left out), and what they did."""
         fixes: list[Applied] = []
         if not isinstance(value, dict):
             return value, fixes
@@ -205,6 +210,8 @@ class _Work:
         fault = reader.fault
         if fault and fault.json and NON_FINITE not in fault.text and reader.encoding == "utf-8":
             file.append(Applied("D101", f"the file is now JSON; before: {fault.text}", True))
+        elif fault and not fault.json and fault.line is None and reader.container != "object":
+            file.append(Applied("D101", f"what comes after this is left out: {fault.text}", True))
         if reader.container != wanted:
             names = {"lines": "one record per line", "array": "one JSON array", "object": "an object"}
             before = names.get(reader.container or "", "no list")

@@ -52,11 +52,11 @@ def verdict(value: Any, pictures: Sequence[Picture], llm_type: str = "qwen", len
         return uneven
     if not _trained(turns, llm_type):
         return Verdict("replaced", "No tokens available to compute loss: no answer")
-    cut = _cut(length)
-    if cut and cut.kind == "replaced":
-        return cut
+    short = cut(length)
+    if short and short.kind == "replaced":
+        return short
     images = _repeated(texts[0]) if single else _keys(texts, list(value["image"]), pictures)
-    return images or _labels(turns, texts, llm_type) or cut or KEPT
+    return images or _labels(turns, texts, llm_type) or short or KEPT
 
 
 def judge(value: Any, _shape: Shape, settings: Settings) -> Verdict:
@@ -160,8 +160,9 @@ def _keys(texts: Sequence[str], keys: list[str], pictures: Sequence[Picture]) ->
     used = [key for text in texts for key in KEY.findall(text)]
     if used == keys:
         return None
-    pieces = {key: picture.pieces or 1 for key, picture in zip(keys, pictures, strict=False)}
-    known = all(picture.pieces for picture in pictures)
+    counted = {key: picture.pieces or 1 for key, picture in zip(keys, pictures, strict=False)}
+    pieces = {**dict.fromkeys(keys, 1), **counted}
+    known = len(pictures) == len(keys) and all(picture.pieces for picture in pictures)
     repeated = [key for key, count in Counter(used).items() if count > 1]
     if sum(pieces[key] for key in used) > sum(pieces.values()) and (known or len(used) > len(keys)):
         return Verdict("crash", f"{repeated[0]} is used more than once: more places than image features")
@@ -194,7 +195,7 @@ def _labels(turns: Sequence[Mapping[str, Any]], texts: Sequence[str], llm_type: 
     return None
 
 
-def _cut(length: Length | None) -> Verdict | None:
+def cut(length: Length | None) -> Verdict | None:
     """What truncation to the limit does: nothing, loses the answer's end, or loses the record."""
     if length is None or length.total[1] <= length.limit:
         return None
