@@ -39,44 +39,56 @@ def judge(value: Any, shape: Shape, settings: Settings) -> Verdict:
 
 
 def _multimodal(messages: Any, value: dict[str, Any], old: bool) -> Verdict:
-    if not isinstance(messages, list):
-        return crash(f"TypeError: the messages are {named(messages)}, not a list")
+    if not isinstance(messages, list) or not messages:
+        return (
+            crash(f"the messages are {named(messages)}, not a list") if messages else unknown("there are no messages")
+        )
     speaker, holder = ("from", "value") if old else ("role", "content")
-    bare = parts = 0
+    bare = losses = 0
+    unsaid = False
     literal = lost = asked = None
     for number, message in enumerate(messages):
         if not isinstance(message, dict):
             return crash(f"TypeError: message {number} is {named(message)}, not an object")
-        for key in (speaker, holder):
-            if key not in message:
-                return crash(f"KeyError: message {number} has no {key}")
-        role, content = message[speaker], message[holder]
+        if holder not in message:
+            return crash(f"KeyError: message {number} has no {holder}")
+        content = message[holder]
+        if speaker not in message:
+            if old or isinstance(content, (str, list)):
+                return crash(f"KeyError: message {number} has no {speaker}")
+            lost, losses = number, losses + 1
+            continue
+        role = message[speaker]
         if isinstance(role, (list, dict)):
-            return crash(f"TypeError: {speaker} of message {number} is {named(role)}")
+            if old:
+                return crash(f"TypeError: from of message {number} is {named(role)}")
+            return unknown(f"role of message {number} is {named(role)}")
+        unsaid = unsaid or role is None
         asked = asked or role in ("user", "human")
         if isinstance(content, str):
             literal = number if PLACEHOLDER in content else literal
         elif not isinstance(content, list):
-            lost = number
+            lost, losses = number, losses + 1
         elif not all(isinstance(part, dict) and "type" in part for part in content):
             return crash(f"KeyError: a part of message {number} has no type")
         else:
-            parts += sum(part["type"] == "image" for part in content)
             bare += sum(part["type"] == "image" and not _given(part) for part in content)
     column, fault = _column(value)
     if fault:
         return fault
-    if column and not messages:
-        return crash("IndexError: no messages to put the image into")
+    if column and losses == len(messages):
+        return crash("IndexError: no message is left to put the image into")
     if literal is not None:
         return unknown(f"whether {PLACEHOLDER} in message {literal} counts as an image, only the processor can tell")
     if bare > min(column, 1):
         return crash(f"{bare} image parts without a file, and {min(column, 1)} image is put in")
+    if unsaid:
+        return unknown("whether the template takes a message without a role is not known")
     if lost is not None:
         return changed(f"message {lost} is left out: its content is neither text nor a list")
     if column > 1:
         return changed(f"Found {column} images in a sample. Using the first one.")
-    return KEPT if asked and messages else unknown("whether the template takes these roles is not known")
+    return KEPT if asked else unknown("whether the template takes these roles is not known")
 
 
 def _given(part: dict[str, Any]) -> bool:

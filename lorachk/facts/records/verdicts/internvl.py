@@ -33,6 +33,8 @@ def judge(value: Any, _shape: Shape, settings: Settings) -> Verdict:
     if not isinstance(value, dict):
         return _no_object(value)
     image = value.get("image", "")
+    if image == {}:
+        return unknown("image is an empty object: that stops the run if anything else fails")
     if not isinstance(image, (str, list)):
         return crash(f"image is {named(image)}: the message about the failure fails itself (AttributeError)")
     if isinstance(image, list) and not all(isinstance(each, str) for each in image):
@@ -81,7 +83,7 @@ def _by_turn(turns: list[Any], images: int, single: bool) -> Verdict:
         elif role != "human" and (role != "system" or number):
             return replaced(f"NotImplementedError: from of turn {number} is {short(role)}, neither human nor gpt")
         if not isinstance(text, str):
-            if role == "human" and images:
+            if role == "human" and images and (not isinstance(text, list) or PLACEHOLDER in text):
                 return replaced(f"AttributeError: value of turn {number} is {named(text)}, not text")
             printed = printed or changed(f"value of turn {number} is {named(text)}: it is read as it prints")
             continue
@@ -113,23 +115,23 @@ def _alternating(turns: list[Any], images: int, single: bool) -> Verdict:
     fault, start = alternation(turns)
     if fault:
         return replaced(fault)
-    placed, blank, ended = 0, False, False
+    placed, ends, doubt = 0, 0, start == len(turns)
     for number, turn in enumerate(turns[start:], start):
         text = turn["value"]
         if not isinstance(text, str):
             if text:
                 return replaced(f"value of turn {number} is {named(text)}, not text")
             return unknown(f"value of turn {number} is {named(text)}: what happens depends on --conv_style")
-        blank = blank or not text
+        doubt = doubt or not text or "<|" in text or "[UNUSED_TOKEN" in text
         if "<" in text:
             placed += text.count(PLACEHOLDER)
-            ended = ended or _END in text
+            ends += text.count(_END)
     if single and not start and PLACEHOLDER not in turns[0]["value"]:
         placed += 1
-    if images and (placed < images or ended):
+    if images and min(placed, images) + ends != images:
         return replaced(f"AssertionError: image tokens are truncated: {placed} <image>, {images} image(s)")
-    if blank or (len(turns) - start) % 2:
-        return unknown("an empty or missing answer: what is trained depends on --conv_style")
+    if doubt or (len(turns) - start) % 2:
+        return unknown("a turn that is empty, missing or holds a template's mark: --conv_style says what is trained")
     if placed > images:
         return changed(f"<image> stands {placed} times, for {images} image(s): the rest is read as text")
     return changed("the first turn is from gpt and is left out") if start else KEPT

@@ -104,9 +104,9 @@ def _alpaca(value: dict[str, Any], columns: Any) -> Messages | Verdict:
     messages: Messages = []
     history = value.get(columns.history) if columns.history else None
     for pair in history if isinstance(history, list) else ():
-        if not isinstance(pair, list) or len(pair) != 2:
+        if not isinstance(pair, (list, str, dict)) or len(pair) != 2:
             return crash(f"ValueError: {columns.history} holds {named(pair)}, not a pair of question and answer")
-        old, answer = pair
+        old, answer = list(pair)
         messages += [("user", old), ("assistant", answer)]
     query = [value[key] for key in (columns.prompt, columns.query) if key and value.get(key)]
     wrong = next((each for each in query if not isinstance(each, str)), "")
@@ -123,46 +123,62 @@ def _alpaca(value: dict[str, Any], columns: Any) -> Messages | Verdict:
 def _sharegpt(value: dict[str, Any], columns: Any) -> Messages | Verdict:
     turns = value.get(columns.messages)
     if not isinstance(turns, list):
-        return crash(f"TypeError: {columns.messages} is {named(turns)}, not a list")
+        return _no_list(turns, columns.messages)
     role_tag, content_tag, system_tag = columns.role_tag, columns.content_tag, columns.system_tag
-    wrong = next((i for i, turn in enumerate(turns) if not isinstance(turn, dict)), None)
-    if wrong is not None:
-        return crash(f"TypeError: turn {wrong} of {columns.messages} is not an object")
-    start = 1 if system_tag and turns and turns[0].get(role_tag) == system_tag else 0
-    odd = (columns.user_tag, columns.observation_tag)
-    even = (columns.assistant_tag, columns.function_tag)
-    special = (columns.observation_tag, columns.function_tag)
+    names = _names(columns)
+    questions = (columns.user_tag, columns.observation_tag)
+    answers = (columns.assistant_tag, columns.function_tag)
     messages: Messages = []
-    for number in range(start, len(turns)):
-        turn = turns[number]
+    start, wanted = 0, questions
+    for number, turn in enumerate(turns):
+        if not isinstance(turn, dict):
+            return crash(f"TypeError: turn {number} of {columns.messages} is {named(turn)}, not an object")
         role = turn.get(role_tag)
-        second = (number - start) % 2
-        if role not in (even if second else odd):
-            where = "an answer" if second else "a question"
+        if not number and system_tag and role == system_tag:
+            start = 1
+            continue
+        if role not in wanted:
+            where = "a question" if wanted is questions else "an answer"
             return dropped(f"Invalid role tag: {role_tag} of turn {number} is {short(role)}, where {where} stands")
-        name = "assistant" if second else "user"
-        if role in special:
-            name = "function" if second else "observation"
-        messages.append((name, turn.get(content_tag)))
+        messages.append((names[role], turn.get(content_tag)))
+        wanted = answers if wanted is questions else questions
     if len(messages) % 2:
-        return dropped(f"Invalid message count: {len(messages)} turns without the system turn")
+        return dropped(f"Invalid message count: {len(messages)} turns{' after the system turn' if start else ''}")
+    if start and messages and (fault := _system(turns[0].get(content_tag))):
+        return fault
     return messages or dropped("Dropped invalid example: no turns")
 
 
-def _openai(value: dict[str, Any], columns: Any) -> Messages | Verdict:
-    turns = value.get(columns.messages)
-    if not isinstance(turns, list):
-        return crash(f"TypeError: {columns.messages} is {named(turns)}, not a list")
-    wrong = next((i for i, turn in enumerate(turns) if not isinstance(turn, dict)), None)
-    if wrong is not None:
-        return crash(f"TypeError: turn {wrong} of {columns.messages} is not an object")
-    names = {
+def _system(system: Any) -> Verdict | None:
+    wrong = system and not isinstance(system, str)
+    return crash(f"TypeError: the system prompt is {named(system)}, not text") if wrong else None
+
+
+def _no_list(turns: Any, column: str | None) -> Verdict:
+    if isinstance(turns, (str, dict)) and not turns:
+        return dropped(f"Dropped invalid example: {column} is empty")
+    return crash(f"TypeError: {column} is {named(turns)}, not a list")
+
+
+def _names(columns: Any) -> dict[Any, str]:
+    """Tags in the converter's order: several that are null share one name, the last."""
+    return {
         columns.user_tag: "user",
         columns.assistant_tag: "assistant",
         columns.observation_tag: "observation",
         columns.function_tag: "function",
         columns.system_tag: "system",
     }
+
+
+def _openai(value: dict[str, Any], columns: Any) -> Messages | Verdict:
+    turns = value.get(columns.messages)
+    if not isinstance(turns, list):
+        return _no_list(turns, columns.messages)
+    wrong = next((i for i, turn in enumerate(turns) if not isinstance(turn, dict)), None)
+    if wrong is not None:
+        return crash(f"TypeError: turn {wrong} of {columns.messages} is not an object")
+    names = _names(columns)
     start = 1 if columns.system_tag and turns and turns[0].get(columns.role_tag) == columns.system_tag else 0
     messages: Messages = []
     waiting: list[str] = []
@@ -185,6 +201,9 @@ def _openai(value: dict[str, Any], columns: Any) -> Messages | Verdict:
         if isinstance(role, (list, dict)) or role not in names:
             return crash(f"KeyError: {columns.role_tag} of turn {number} is {short(role)}")
         messages.append((names[role], content))
+    fault = _system(turns[0].get(columns.content_tag)) if start else None
+    if fault and not isinstance(turns[0][columns.content_tag], list):  # a list is first extended by the short prompt
+        return fault
     for number, (name, _) in enumerate(messages):
         if name not in (("assistant", "function") if number % 2 else ("user", "observation")):
             return dropped(
@@ -192,7 +211,7 @@ def _openai(value: dict[str, Any], columns: Any) -> Messages | Verdict:
             )
     if len(messages) % 2:
         return dropped(f"Invalid message count: {len(messages)} turns without the system turn")
-    return messages or dropped("Dropped invalid example: no turns")
+    return fault or messages or dropped("Dropped invalid example: no turns")
 
 
 def _encoded(value: dict[str, Any], columns: Any, messages: Messages, multimodal: bool | None) -> Verdict | None:
@@ -201,6 +220,8 @@ def _encoded(value: dict[str, Any], columns: Any, messages: Messages, multimodal
     for number, (name, content) in enumerate(messages):
         if not isinstance(content, str):
             return crash(f"content of turn {number} is {named(content)}, not text (Expected a string)")
+        if name == "system":
+            return crash(f"NotImplementedError: Unexpected role: system (turn {number} has no role)")
         if name == "function" and (fault := _function(content, number)):
             return fault
         if "<" in content:
@@ -239,9 +260,8 @@ def _function(content: str, number: int) -> Verdict | None:
 
 def _around(value: dict[str, Any], columns: Any) -> Verdict | None:
     """System prompt and tools."""
-    system = value.get(columns.system) if columns.system else None
-    if system and not isinstance(system, str):
-        return crash(f"TypeError: {columns.system} is {named(system)}, not text")
+    if columns.system and (fault := _system(value.get(columns.system))):
+        return fault
     tools = value.get(columns.tools) if columns.tools else None
     if tools and isinstance(tools, str):
         try:

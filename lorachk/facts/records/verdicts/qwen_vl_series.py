@@ -34,9 +34,9 @@ def judge(value: Any, _shape: Shape, _settings: Settings) -> Verdict:
         there, fault = _files(value[kind], kind)
         if fault:
             return crash(fault)
-    if "conversations" not in value:
-        return crash("KeyError: 'conversations'")
-    turns = value["conversations"]
+    if value.get("conversations") is None:
+        return crash("KeyError or TypeError: the record has no conversations")
+    turns = value["conversations"] or []
     if not isinstance(turns, list):
         return crash(f"TypeError: conversations is {named(turns)}, not a list")
     tag = "<video>" if kind == "video" else PLACEHOLDER
@@ -78,7 +78,7 @@ def _files(value: Any, kind: str) -> tuple[int, str | None]:
     if isinstance(value, str):
         return 1, None
     if not isinstance(value, list):
-        return 0, f"TypeError: {kind} is {named(value)}, neither a path nor a list"
+        return 0, f"{kind} is {named(value)}, neither a path nor a list"
     wrong = next((each for each in value if not isinstance(each, str)), "")
     return len(value), None if wrong == "" else f"{kind} holds {named(wrong)}, not a path"
 

@@ -9,6 +9,7 @@ Columns are those of the whole file in ms-swift, of the record here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from lorachk.facts.records.dialect import PLACEHOLDER, Shape
@@ -54,7 +55,6 @@ _RESPONSE: tuple[str, ...] = (
     "text",
 )
 _RESPONSE += ("completion", "content")
-_PARTS = ("tool_use", "tool_result", "source")
 Messages = list[tuple[str, Any]]  # role (user, assistant, system, tool), content
 
 
@@ -123,16 +123,22 @@ def _standard(turns: list[Any], system: Any) -> Messages | Verdict:
             return dropped(f"role of turn {number} is {short(role)}, which ms-swift does not know")
         if content is None:
             return dropped(f"content of turn {number} is missing or null")
-        if type(content) is list and _foreign(content):
-            return unknown(f"turn {number} has Anthropic content blocks")
+        if isinstance(turn.get("content"), list) and (odd := _blocks(turn["content"], number)):
+            return odd
         found.append((name, content))
     if system is not None and found[0][0] != "system":
         found.insert(0, ("system", system))
     return found
 
 
-def _foreign(content: list[Any]) -> bool:
-    return any(isinstance(b, dict) and (b.get("type") in _PARTS[:2] or "source" in b) for b in content)
+def _blocks(content: list[Any], number: int) -> Verdict | None:
+    """What is found out about typed parts before they are read."""
+    for block in content:
+        if not isinstance(block, dict):
+            return dropped(f"AttributeError: a part of turn {number} is {named(block)}, not an object")
+        if block.get("type") in ("tool_use", "tool_result") or (block.get("type") == "image" and "source" in block):
+            return unknown(f"turn {number} has Anthropic content blocks")
+    return None
 
 
 def _two_keys(turns: list[Any], system: Any) -> Messages | Verdict:
@@ -197,24 +203,28 @@ def _objects(objects: Any) -> str | None:
     return None
 
 
-def _encoded(found: Messages, images: Any, value: dict[str, Any], later: Any) -> Verdict | None:
+def _encoded(found: Messages, images: Any, value: dict[str, Any], later: Callable[[str], Verdict]) -> Verdict | None:
     system = found[0][1] if found[0][0] == "system" else None
     turns = found[1:] if found[0][0] == "system" else found
     if not turns:
-        return Verdict(*later("IndexError: nothing but a system turn"))
+        return later("IndexError: nothing but a system turn")
+    if system and not isinstance(system, str):
+        return later(f"AssertionError: the system prompt is {named(system)}, not text")
     texts: list[str] = []
     brought, answered, joined, last = 0, False, None, ""
     for number, (role, content) in enumerate(turns):
         if isinstance(content, str):
             texts.append(content)
         else:
+            if role == "assistant" and _token_ids(content):
+                return unknown(f"answer {number} is given as token ids")
             text, more = _parts(content)
             if text is None:
-                return Verdict(*later(f"content of turn {number} is neither text nor a list of parts"))
+                return later(f"content of turn {number} is neither text nor a list of parts")
             texts.append(text)
             brought += more
         if role == "system":
-            return Verdict(*later('AssertionError: query_role: "system": a system turn after the first'))
+            return later('AssertionError: query_role: "system": a system turn after the first')
         answered = answered or role == "assistant"
         if role == last:
             joined = joined or changed(f"two turns of {role} in a row become one")
@@ -227,10 +237,16 @@ def _encoded(found: Messages, images: Any, value: dict[str, Any], later: Any) ->
     return fault or joined
 
 
+def _token_ids(content: Any) -> bool:
+    if isinstance(content, list):
+        return bool(content) and isinstance(content[0], int)
+    return isinstance(content, dict) and "token_ids" in content
+
+
 def _parts(content: Any) -> tuple[str | None, int]:
     """Text of typed parts with a tag for each image, and how many images they bring; None: it fails."""
     if not isinstance(content, list):
-        return None, 0
+        return ("", 0) if content == {} else (None, 0)
     text, images = "", 0
     for part in content:
         if not isinstance(part, dict) or not isinstance(part.get("type"), str):
@@ -255,12 +271,12 @@ def _parts(content: Any) -> tuple[str | None, int]:
 
 
 def _tags(
-    texts: list[str], system: Any, images: Any, value: dict[str, Any], brought: int, later: Any
+    texts: list[str], system: Any, images: Any, value: dict[str, Any], brought: int, later: Callable[[str], Verdict]
 ) -> Verdict | None:
     """Placeholders against images."""
-    there = len(images) if isinstance(images, list) else int(bool(images))
+    there = len(images) if isinstance(images, list) else int(images is not None)
     if brought and there:
-        return Verdict(*later("AssertionError: images stand both in the parts and in images"))
+        return later("AssertionError: images stand both in the parts and in images")
     there += brought
     tags = sum(text.count(PLACEHOLDER) for text in texts if "<" in text)
     if isinstance(system, str):
@@ -270,8 +286,9 @@ def _tags(
             return unknown("<img>path</img> is taken for an image where the file exists")
         multi = value.get("videos") or value.get("video") or value.get("audios") or value.get("audio")
         return changed(f"{PLACEHOLDER} without an image is trained as text") if tags and not multi else None
-    if isinstance(images, list) and not all(isinstance(each, (str, dict)) for each in images):
-        return Verdict(*later("images holds something else than a path"))
+    for each in images if isinstance(images, list) else () if images is None else (images,):
+        if not isinstance(each, str) and not (isinstance(each, dict) and (each.get("path") or each.get("bytes"))):
+            return later(f"images holds {named(each)} that is no path")
     if tags > there:
         return changed(f"{tags} {PLACEHOLDER} for {there} image(s): the rest is trained as text")
     if 0 < tags < there:

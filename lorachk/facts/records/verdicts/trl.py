@@ -32,7 +32,8 @@ def _vision(value: dict[str, Any]) -> Verdict:
         return crash(f"images is {named(images)}, not a list")
     images = images or []
     if "messages" in value:
-        return _multimodal(value["messages"], images) or _literal(value["messages"]) or KEPT
+        fault = _multimodal(value["messages"], images) or _literal(value["messages"])
+        return fault or (KEPT if value["messages"] else unknown("what the template makes of no messages is not known"))
     if "text" in value:
         return unknown("whether the text has a placeholder for each image, only the processor can tell")
     if "prompt" in value and "completion" in value:

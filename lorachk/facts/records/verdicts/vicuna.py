@@ -53,12 +53,12 @@ def unmatched(texts: Sequence[Any]) -> str | None:
         return f"the last question has no answer: {_MISMATCH}"
     if not texts[-1]:
         return f"the last answer is empty: {_MISMATCH}"
-    for number in range(0, len(texts), 2):
-        if not texts[number]:
-            return f"a question is empty: {_MISMATCH}"
     for text in texts:
         if text and (_END in text or "ASSISTANT:" in text):
             return None if _found_again(texts) else f"the text holds the template's own marks: {_MISMATCH}"
+    for number in range(0, len(texts), 2):
+        if not texts[number]:
+            return f"a question is empty: {_MISMATCH}"
     return None
 
 
