@@ -18,7 +18,6 @@ from lorachk.report import Options
 from lorachk.report.escape import clipped, no_commands, sentence, visible
 from lorachk.report.terminal_footer import footer
 from lorachk.report.terminal_layout import block, line
-from lorachk.report.terminal_tables import tables
 from lorachk.report.words import how_many, inside, more, short_fix, spot, worst_first
 
 _STYLE = {Severity.error: "bold red", Severity.warning: "bold yellow", Severity.info: "bold cyan"}
@@ -34,7 +33,10 @@ def render(report: Report, options: Options) -> str:
     with console.capture() as captured:
         for _, group in groupby(worst_first(report), key=lambda f: (f.severity, f.rule)):
             _rule(console, list(group), options)
-        tables(console, report)
+        if report.tables.get("fit") or report.tables.get("rehearsal"):
+            from lorachk.report.terminal_tables import tables  # rich's tables, a tenth of a small run
+
+            tables(console, report)
         footer(console, report)
     return no_commands(_TRAILING_BLANKS.sub("", captured.get()))
 
