@@ -38,8 +38,8 @@ def expand(
 ) -> list[DataFile]:
     """The files that `names` stand for, each once, in the order of the names and by name inside a folder or pattern.
 
-    `at` is the setting that names them. `unread` is told of each name on the hub, which is not fetched; `say` of JSON
-    files in a folder that are no data. Raises UsageError for what is missing, cannot be read or is no file.
+    `at` is the setting that names them. `unread` is told each name of a dataset on the hub, which is not fetched; `say`
+    hears of JSON files in a folder that are no data. Raises UsageError for what is missing, cannot be read or is no file.
     """
     inputs = _Inputs(split, at, trainer, say, unread)
     for name in names:
@@ -134,7 +134,7 @@ class _Inputs:
             self._local(whole)
             return
         if self._trainer in _HUB and not Path(name).suffix:
-            self._unread(f"{name} is no local file: data on the hub is not read")
+            self._unread(name)
             return
         raise self._error(f"no such data file: {name}", self._nearby(name))
 
