@@ -36,14 +36,16 @@ def watching(console: Console | None = None) -> Iterator[Watched]:
         def say(text: str) -> None:
             nonlocal shown
             shown = ""
-            progress.reset(task, total=None, description=_line(text))
+            progress.reset(task, description=_line(text))
+            progress.tasks[0].total = None  # to rich's own methods None means no change
 
         def bar(done: int, total: int | None, what: str) -> None:
             nonlocal shown
             if what != shown:  # another thing is counted: its rate begins anew
                 shown = what
                 progress.reset(task, description=_line(what))
-            progress.update(task, completed=done, total=total)
+            progress.tasks[0].total = total
+            progress.update(task, completed=done)
 
         yield Watched(say, bar)
 

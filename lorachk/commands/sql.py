@@ -22,6 +22,9 @@ from lorachk.report.escape import sentence
 
 _SECONDS = 24 * 3600.0  # a person who waits can press Ctrl-C
 _SHOWN = 100  # rows on a terminal
+_STAR = re.compile(r"(?:\bselect(?:\s+distinct)?|,)\s*(?:\w+\.)?\*|^\s*(?:from|describe|summarize)\b", re.IGNORECASE)
+_NO_FILES = "a query reads facts only, no files"
+_FACTS_OF = 'lorachk sql "..." train.json makes facts of a file'
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -94,6 +97,8 @@ def _explained(text: str) -> UsageError:
     if wrong := re.search(r"Table with name (\S+) does not exist", text):
         near = difflib.get_close_matches(wrong[1].strip('"').lower(), tables(), 2, 0.5)
         first = f"no fact table named {wrong[1]}"
+        if "/" in wrong[1] or "." in wrong[1]:
+            return UsageError(_NO_FILES, where=where, hint=_FACTS_OF)
         hint = f"did you mean {' or '.join(near)}? all: lorachk sql --tables" if near else hint
     elif wrong := re.search(r'(?:Referenced column|does not have a column named) "([^"]+)"', text):
         bindings = re.search(r"Candidate bindings: :?(.*)", text)
@@ -105,7 +110,7 @@ def _explained(text: str) -> UsageError:
         elif owners:
             hint = f"tables with a column {wrong[1]}: {', '.join(owners)}"
     elif "file system operations are disabled" in text.lower() or "external access" in text.lower():
-        first, hint = "a query reads facts only, no files", 'lorachk sql "..." train.json makes facts of a file'
+        first, hint = _NO_FILES, _FACTS_OF
     return UsageError(first, where=where, hint=hint)
 
 
@@ -115,7 +120,7 @@ def _fill(arguments: argparse.Namespace, store: Store, read: frozenset[str]) -> 
         store.load(facts)
         return False
     resolved = resolve(resolve_options(arguments))
-    wanted = read if read - {"unknown"} else DATA | RUN
+    wanted = DATA | RUN if read == {"unknown"} else read
     if wanted & DATA and not (resolved.run.data or resolved.run.eval_data):
         hint = 'lorachk sql "SELECT ..." train.json, --facts FILE, or a lorachk.toml in this folder'
         raise UsageError("no dataset is named, and the query reads one", where="sql", hint=hint)
@@ -148,11 +153,11 @@ def _asked(store: Store, query: str, limit: int | None) -> tuple[Result, int]:
 
 def _unknown(store: Store, query: str, read: frozenset[str]) -> list[tuple[str, str]]:
     """Facts that the query reads and that are not, or only partly, known."""
-    words = set(re.findall(r"\w+", query))
+    words, whole = set(re.findall(r"\w+", query)), bool(_STAR.search(query))
     found = []
     for row in store.rows("unknown"):
         table, _, column = row["fact"].partition(".")
-        if table in read and (not column or column in words or "*" in query):
+        if table in read and (not column or column in words or whole):
             found.append((row["fact"], row["reason"]))
     stated = {fact for fact, _ in found}
     missing = sorted(read - store.collected - stated - {"unknown"})
