@@ -29,6 +29,7 @@ _ELSEWHERE = {
     "script_url": "made by a script, which is not run",
     "cloud_file_name": "in cloud storage",
 }
+_READ = ("json", "parquet")  # of those types, what is read here
 _COLUMNS = (
     *("prompt", "query", "response", "history", "messages", "system", "tools"),
     *("images", "videos", "audios", "chosen", "rejected", "kto_tag"),
@@ -198,10 +199,11 @@ def _files(path: str, entry: Mapping[str, Any]) -> tuple[tuple[str, ...], str | 
         return (), None, f"{named} is an empty folder"
     if None in kinds:
         odd = next(f for f in files if Path(f).suffix[1:] not in FILE_TYPES)
-        return files, None, f"{Path(odd).name} is of a type that is not read; allowed are {', '.join(FILE_TYPES)}"
+        return (), None, f"{Path(odd).name} is of a type that is not read; allowed are {', '.join(FILE_TYPES)}"
     if len(kinds) > 1:
         return files, None, f"File types should be identical: {', '.join(sorted(str(k) for k in kinds))} in {named}"
-    return files, None, None
+    (kind,) = kinds
+    return (files, None, None) if kind in _READ else ((), f"{named} holds {kind}, which is not read here", None)
 
 
 def _faults(document: Document, path: str, pointer: str, name: str, entry: Mapping[str, Any]) -> list[Fault]:
@@ -287,17 +289,3 @@ def _quiet(path: str) -> Registry | None:
         return read(path)
     except UsageError:
         return None
-
-
-def settings(data: list[str], *, beside: bool) -> list[Setting]:
-    """Leaves of the registries among `data`, and with `beside` of the entries that name its files."""
-    found: dict[tuple[str, str], Setting] = {}
-    for path in data:
-        if is_registry(path):
-            entries = read(path).entries
-        elif beside and (one := entry_for(path)):
-            entries = (one[1],)
-        else:
-            entries = ()
-        found |= {(s.at.path, s.pointer): s for entry in entries for s in entry.settings}
-    return list(found.values())
