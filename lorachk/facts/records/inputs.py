@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from lorachk.errors import UsageError
 from lorachk.facts.records.datafile import DataFile, data_file
+from lorachk.facts.records.datasetinfo import is_registry, mapping_for, read
 from lorachk.facts.records.folders import Listing, is_pattern, listing, matches, near_names
 from lorachk.facts.records.remote import fetch, is_url
 from lorachk.facts.records.spool import spool
@@ -39,7 +40,7 @@ def expand(
     """The files that `names` stand for, each once, in the order of the names and by name inside a folder or pattern.
 
     `at` is the setting that names them. `unread` is told each name of a dataset on the hub, which is not fetched; `say`
-    hears of JSON files in a folder that are no data. Raises UsageError for what is missing, cannot be read or is no file.
+    hears of JSON in a folder that is no data. Raises UsageError for what is missing, cannot be read or is no file.
     """
     inputs = _Inputs(split, at, trainer, say, unread)
     for name in names:
@@ -92,12 +93,30 @@ class _Inputs:
         else:
             self._file(name)
 
+    def _registered(self, name: str) -> None:
+        """The datasets of LLaMA-Factory's registry that are here; the others are told."""
+        registry = read(name)
+        for entry in registry.entries:
+            if entry.elsewhere:
+                self._say(f"{name}: {entry.name} left out: {entry.elsewhere}")
+            for file in entry.files:
+                self._keep(data_file(file, self._split)._replace(mapping=entry.mapping))
+        if not any(entry.files for entry in registry.entries):
+            faults = [f"{fault.name}: {fault.text}" for fault in registry.faults if fault.fatal]
+            others = [f"{entry.name}: {entry.elsewhere}" for entry in registry.entries if entry.elsewhere]
+            hint = "; ".join([*faults, *others][:3]) or None
+            raise self._error(f"{name} registers no dataset that can be read here", hint)
+
     def _file(self, name: str) -> None:
+        if is_registry(name):
+            self._registered(name)
+            return
+        mapping = mapping_for(name) if self._trainer == "llamafactory" else None
         try:
             if kind := special(name):
                 hint = "write it to a file first, or pipe it in: ... | lorachk data -"
                 raise self._error(f"{name} is {kind}, not a data file", hint)
-            self._keep(data_file(name, self._split))
+            self._keep(data_file(name, self._split)._replace(mapping=mapping))
         except FileNotFoundError:
             raise self._error(f"{name} is a link to a file that is not there") from None
         except OSError as error:
