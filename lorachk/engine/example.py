@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +17,7 @@ from lorachk.engine.page import Block, Example, Page, PageError
 from lorachk.engine.select import MODEL, REHEARSAL, Selection
 from lorachk.engine.store import Limits, Store
 from lorachk.errors import UsageError
-from lorachk.facts.collector import Context, Options, Row
+from lorachk.facts.collector import Batch, Context, Options, Row
 from lorachk.facts.tables import tables
 from lorachk.launchers.resolve import ResolveOptions, resolve
 from lorachk.run import Location, Run
@@ -109,6 +109,24 @@ class _Given:
     def add(self, table: str, rows: Iterable[Row]) -> None:
         if table not in self.given:
             self.store.add(table, rows)
+
+    def append(self, batch: Batch) -> None:
+        if batch.table not in self.given:
+            self.store.append(batch)
+
+    def name_paths(self, paths: Sequence[str], *, large: bool = False) -> None:
+        if not self.given:
+            self.store.name_paths(paths, large=large)
+
+    def stage(self, name: str, types: Mapping[str, str], rows: Iterable[Row]) -> None:
+        self.store.stage(name, types, rows)
+
+    def select(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        return self.store.select(sql, parameters)
+
+    def remake(self, table: str, sql: str) -> None:
+        if table not in self.given:
+            self.store.remake(table, sql)
 
     def unknown(self, fact: str, reason: str, count: int | None = None) -> None:
         if fact.partition(".")[0] not in self.given:

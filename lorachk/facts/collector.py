@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from lorachk.run import Run, Setting, Source
 
 Row = Mapping[str, Any]
+
+
+class Batch(NamedTuple):
+    """Rows of one table as columns in a file: one JSON object of equally long arrays, by column name.
+
+    `constants` are values that all rows share. `shifts` are added to columns that count from the start of a part.
+    `numbered`: the column `pointer` is this and the record's number.
+    """
+
+    table: str
+    file: Path
+    bytes: int
+    names: Sequence[str]
+    constants: Mapping[str, Any]
+    shifts: Mapping[str, int]
+    numbered: str | None = None
 
 
 class Sink(Protocol):
@@ -23,6 +40,28 @@ class Sink(Protocol):
 
         Rules that need it are then skipped with this reason instead of passed.
         """
+
+
+class ColumnSink(Sink, Protocol):
+    """What a collector of millions of rows needs besides."""
+
+    def append(self, batch: Batch) -> None:
+        """Append rows that stand as columns in a file, and delete the file."""
+
+    def name_paths(self, paths: Sequence[str], *, large: bool = False) -> None:
+        """State the dataset files there will be, before any row of them: a path then takes one byte per row.
+
+        With `large`, rows of the dataset are kept compressed.
+        """
+
+    def stage(self, name: str, types: Mapping[str, str], rows: Iterable[Row]) -> None:
+        """Append rows to a table of the collector's own, for its `select` and `remake`; columns and DuckDB types."""
+
+    def select(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """What a query on the facts so far gives, row by row."""
+
+    def remake(self, table: str, sql: str) -> None:
+        """Replace all rows of `table` by those of a SELECT that gives its columns, by name; others become NULL."""
 
 
 class NotCollected(Exception):
@@ -87,7 +126,7 @@ COLLECTORS: tuple[Collector, ...] = (
     Collector(("package",), "lorachk.facts.packages:collect"),
     Collector(("host",), "lorachk.facts.machine:collect_host"),
     Collector(("gpu",), "lorachk.facts.machine:collect_gpus"),
-    Collector(("dataset", "record", "turn", "image", "encoding"), "lorachk.facts.dataset:collect"),
+    Collector(("dataset", "record", "field", "turn", "image", "box", "encoding"), "lorachk.facts.dataset:collect"),
     Collector(("module", "target", "parameter"), "lorachk.facts.model:collect"),
     Collector(("memory", "fit"), "lorachk.facts.memory:collect", after=("parameter", "gpu")),
     Collector(("rehearsal", "step", "gradient", "update", "saved", "hazard"), "lorachk.facts.rehearsal:collect"),

@@ -1,48 +1,67 @@
-"""Collects dataset, record, turn, image and encoding: streams every data file once, in batches.
+"""Collects the tables of the dataset: every file is read once, every image file looked at once.
 
-Memory does not grow with the file: records are read, judged and handed to the sink some hundred at a time.
+First all records are taken apart (in processes, for a large file), and references to images are resolved. Then the
+distinct image files are looked at, and what was found is laid over the references, the token bounds and the verdicts.
+Memory does not grow with the files.
 """
 
 from __future__ import annotations
 
 import gc
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
+from typing import cast
 
-from lorachk.errors import UsageError
-from lorachk.facts.collector import Context, NotCollected, Row
-from lorachk.facts.imagepaths import Resolver
-from lorachk.facts.images import SEED, Images
+from lorachk.facts.collector import Batch, ColumnSink, Context, NotCollected, Row
+from lorachk.facts.datalater import Later
+from lorachk.facts.records.datafile import DataFile
 from lorachk.facts.records.dialect import shape
+from lorachk.facts.records.inputs import expand
 from lorachk.facts.records.item import Item
+from lorachk.facts.records.parallel import PARALLEL, Parallel
 from lorachk.facts.records.reader import Reader
-from lorachk.facts.records.rows import Rows, Rules, Tally, add_rows
-from lorachk.families.minicpmv import scheme
-from lorachk.launchers.text import special
+from lorachk.facts.records.scan import Written
+from lorachk.facts.records.tabulate import Plan, Tabulator, write
+from lorachk.facts.records.verdicts import Settings, loader
 from lorachk.run import Run
 
-_BATCH = 512  # records per step: images of a step are looked at together
+_HEAD = 200  # records from which trainer and layout are told
+_TOGETHER = 512  # records taken apart at once
 _KEPT = 20_000  # rows that are gathered before they go to the sink
-_SEPARATE = {"trl", "hf", "axolotl", "ms-swift", "llamafactory"}  # trainers whose data may be a name on the hub
-# What the trainers read with json.load (array) or line by line; others take both or go by the file's name.
-_CONTAINERS = {"minicpmv": "array", "llava": "array", "vlm-r1": "lines"}
+TABLES = ("record", "field", "turn", "image", "box")
 
 
 def collect(context: Context) -> None:
     """Fill the tables. Raises UsageError for a data file that cannot be opened, NotCollected without any."""
     run = context.run
-    files = [(path, "train") for path in run.data] + [(path, "eval") for path in run.eval_data]
-    if not files:
+    if not run.data and not run.eval_data:
         raise NotCollected("no dataset: name the file (lorachk data train.json), or give --data or [run] data")
-    files = [(path, split) for path, split in files if _is_here(context, path)]
-    collected = _Collected(context)
-    with _no_garbage_collection():
-        for path, split in files:
-            collected.file(path, split)
-        if files:
-            collected.finish()
+    files = [*_files(context, run.data, "train"), *_files(context, run.eval_data, "eval")]
+    if not files:
+        return
+    large = sum(file.bytes for file in files) > PARALLEL
+    cast(ColumnSink, context.sink).name_paths([file.path for file in files], large=large)
+    with tempfile.TemporaryDirectory(prefix="lorachk-scan-") as folder, _no_garbage_collection():
+        collected = _Collected(context, Path(folder))
+        for file in files:
+            collected.file(file)
+        collected.finish()
+
+
+def _files(context: Context, names: list[str], split: str) -> list[DataFile]:
+    run = context.run
+    return expand(
+        names,
+        split,
+        at=run.at("data" if split == "train" else "eval_data"),
+        trainer=run.trainer,
+        say=context.say,
+        unread=lambda name: context.sink.unknown("record", f"{name} is no local file: data on the hub is not read"),
+    )
 
 
 @contextmanager
@@ -57,131 +76,137 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _is_here(context: Context, path: str) -> bool:
-    run = context.run
-    at = run.at("data") if path in run.data else run.at("eval_data")
-    where = f"{at.path}:{at.line}" if at and at.line else (at.path if at else None)
-    try:
-        kind = special(path)
-        if kind is None:
-            with Path(path).open("rb") as file:
-                file.read(1)
-    except FileNotFoundError:
-        if run.trainer in _SEPARATE and not Path(path).suffix:
-            context.sink.unknown("record", f"{path} is no local file: data on the hub is not read")
-            return False
-        hint = "paths are relative to the file naming them" if at and at.line else "paths are relative to this folder"
-        raise UsageError(f"no such data file: {path}", where=where, hint=hint) from None
-    except IsADirectoryError:
-        hint = "name the JSON or JSONL file in it"
-        raise UsageError(f"{path!r} is a folder, not a data file", where=where, hint=hint) from None
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", where=where) from None
-    if kind:
-        raise UsageError(f"{path} is {kind}, not a data file", where=where, hint="write it to a file first")
-    return True
-
-
 class _Collected:
     """State over all files."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._rows = Rows()
-        self._tally = Tally()
+    def __init__(self, context: Context, folder: Path) -> None:
+        self._context, self._folder = context, folder
+        self._sink = cast(ColumnSink, context.sink)
         self._trainer = context.run.trainer
-        self._undecoded = 0
-        self._lost = 0
-        self._records = self._turns = False
+        self._undecoded = self._records = self._number = 0
+        self._turns = self._fields_cut = False
 
-    def file(self, path: str, split: str) -> None:
-        """Read one file into rows."""
-        reader = Reader(Path(path))
+    def file(self, file: DataFile) -> None:
+        """Read one file into columns."""
+        run, options = self._context.run, self._context.options
+        reader = Reader(file)
         items = iter(reader)
-        head = list(islice(items, _BATCH))
+        head = list(islice(items, _HEAD))
         if self._trainer is None:
-            self._trainer = _loader_of(head, self._context.run.family)
-        rules = _rules(self._context.run, self._trainer)
-        resolver = Resolver(self._context.run.image_root, _folders(self._context.run, path))
-        options = self._context.options
-        self._context.say(f"reading {path}")
-        with Images(resolver, _expected(head, reader.bytes), deep=options.deep, workers=options.workers) as images:
-            for batch in _batched(chain(head, items)):
-                add_rows(self._rows, batch, path, split, rules, images, self._tally)
-                self._records = True
-                self._turns = self._turns or bool(self._rows.turn)
-                if len(self._rows.turn) + len(self._rows.record) >= _KEPT:
-                    self._flush()
-                    self._context.say(f"{path}: {reader.records:,} records")
-            self._undecoded += images.undecoded
-            self._lost += images.lost
-        self._context.sink.add("dataset", [_dataset_row(reader, path, split, self._trainer)])
+            self._trainer = _loader_of(head, run.family)
+        settings = Settings(llm_type=llm_type(run), family=run.family, mapping=file.mapping)
+        plan = Plan(
+            self._trainer,
+            run.family,
+            settings,
+            file.image_root or run.image_root,
+            tuple(_folders(run, file)),
+            deep=options.deep,
+        )
+        self._context.say(f"reading {file.path}")
+        before = self._records
+        parallel = Parallel(reader, head, plan, self._folder, options.workers) if file.bytes > PARALLEL else None
+        if parallel and parallel.possible:
+            items.close()  # type: ignore[attr-defined]
+            for scanned, base in parallel.scan(partial(self._tell, file)):
+                self._blocks(scanned.written, file, reader, base.record, base.line, base.offset)
+                self._fields(file, scanned.fields, base.record)
+                self._undecoded += scanned.undecoded
+                self._fields_cut |= scanned.fields_cut
+                self._records += scanned.records
+            rest = parallel.rest()
+        else:
+            rest = chain(head, items)
+        self._records += self._one_by_one(rest, file, reader, plan)
+        self._context.sink.add("dataset", [_dataset_row(reader, file, self._records - before, self._trainer)])
         if reader.foreign:
-            reason = f"{path} is a {reader.foreign} file; JSON and JSON lines are read"
+            reason = f"{file.path} is a {reader.foreign} file; JSON, JSON lines and Parquet are read"
             self._context.sink.unknown("record", reason)
 
-    def _flush(self) -> None:
-        rows, sink = self._rows, self._context.sink
-        # Every table is added to, be it nothing: a dataset without images was looked at all the same.
-        sink.add("record", rows.record)
-        if self._turns:
-            sink.add("turn", rows.turn)
-        sink.add("image", rows.image)
-        if rows.encoding:
-            sink.add("encoding", rows.encoding)
-        self._rows = Rows()
+    def _one_by_one(self, items: Iterable[Item], file: DataFile, reader: Reader, plan: Plan) -> int:
+        """Take records apart in this process; how many."""
+        tabulator = Tabulator(plan)
+        records = 0
+        remaining = iter(items)
+        while batch := list(islice(remaining, _TOGETHER)):
+            tabulator.add(batch)
+            records += len(batch)
+            if len(tabulator.tables.record) + len(tabulator.tables.turn) >= _KEPT:
+                self._write(tabulator, file, reader)
+                last = batch[-1]
+                if last.offset is not None:
+                    self._tell(file, last.offset)
+                else:
+                    self._context.say(f"{file.path}: {self._records + records:,} records")
+        self._write(tabulator, file, reader)
+        self._fields(file, tabulator.fields.rows(), 0)
+        self._undecoded += tabulator.undecoded
+        self._fields_cut |= tabulator.fields.cut
+        return records
+
+    def _tell(self, file: DataFile, done: int) -> None:
+        total = file.bytes if file.compression is None else None
+        self._context.progress(done >> 20, None if total is None else total >> 20, f"MiB of {file.path}")
+
+    def _write(self, tabulator: Tabulator, file: DataFile, reader: Reader) -> None:
+        self._number += 1
+        written = write(tabulator.clear(), self._folder, f"here-{self._number}")
+        self._blocks([Written(*w) for w in written], file, reader, 0, 0, 0)
+
+    def _blocks(
+        self, written: Iterable[Written], file: DataFile, reader: Reader, record: int, line: int, offset: int
+    ) -> None:
+        """Hand columns to the sink, which count from record `record`, line `line` + 1 and byte `offset`."""
+        for table, path, size, names in written:
+            constants = {"path": file.path}
+            shifts = {"record": record}
+            if table == "record":
+                constants["split"] = file.split
+                shifts |= {"line": line, "offset": offset}
+            self._turns |= table == "turn"
+            numbered = None
+            if table == "record":
+                numbered = reader.prefix
+                if numbered is None:
+                    constants["pointer"] = ""
+            self._sink.append(Batch(table, path, size, names, constants, shifts, numbered))
+
+    def _fields(self, file: DataFile, rows: Iterable[tuple[str, str, int, int]], base: int) -> None:
+        made: list[Row] = [
+            {
+                "path": file.path,
+                "split": file.split,
+                "pointer": pointer,
+                "type": kind,
+                "count": count,
+                "record": base + record,
+            }
+            for pointer, kind, count, record in rows
+        ]
+        self._context.sink.add("field", made)
 
     def finish(self) -> None:
-        """Hand over what is left and state what is not known."""
-        if self._records:
-            self._flush()
-        run, sink, tally = self._context.run, self._context.sink, self._tally
-        if self._records and not self._turns:
-            sink.unknown("turn", "no record has a conversation (conversations or messages) that is known here")
+        """Look at the images, lay what was found over the records, and state what is not known."""
+        sink = self._sink
         if not self._records:
-            for table in ("turn", "image", "encoding", "record"):
+            for table in (*TABLES, "encoding"):
                 sink.unknown(table, "no record could be read")
             return
-        if self._trainer != "minicpmv":
-            which = (
-                f"what {self._trainer} does with a record is not known here" if self._trainer else "no trainer given"
+        for table in TABLES:
+            # Every table is added to, be it nothing: a dataset without images was looked at all the same.
+            if table != "turn" or self._turns:
+                sink.add(table, [])
+        if not self._turns:
+            sink.unknown("turn", "no record has a conversation (conversations or messages) that is known here")
+        if self._fields_cut:
+            sink.unknown("field", "the records have thousands of different keys: those beyond 2,000 were not counted")
+        else:
+            sink.remake(
+                "field",
+                "SELECT path, split, pointer, type, sum(count)::BIGINT AS count, min(record) AS record FROM field "
+                "GROUP BY ALL",
             )
-            sink.unknown("record.verdict", f"{which}: verdicts are for trainer minicpmv")
-        elif tally.verdicts:
-            reason = "whether they fit the token limit, only the tokenizer can tell"
-            sink.unknown("record.verdict", f"{tally.verdicts:,} records: {reason}", tally.verdicts)
-        if tally.urls:
-            sink.unknown("image.exists", f"{tally.urls:,} images are URLs, which are not fetched", tally.urls)
-        if self._undecoded:
-            reason = (
-                f"{self._undecoded:,} image files were checked at their ends but not decoded: only a random sample "
-                f"(seed {SEED}) is; --deep decodes all"
-            )
-            sink.unknown("image.decodes", reason, self._undecoded)
-        if self._lost:
-            reason = f"{self._lost:,} image files: a worker died or hung while reading them or their neighbours"
-            sink.unknown("image.problem", reason, self._lost)
-            sink.unknown("image.decodes", reason, self._lost)
-        self._unknown_tokens(_rules(run, self._trainer))
-
-    def _unknown_tokens(self, rules: Rules) -> None:
-        sink, tally = self._context.sink, self._tally
-        reason = _why_uncounted(rules)
-        if reason:
-            sink.unknown("image.tokens", reason)
-            sink.unknown("image.pieces", reason)
-        elif tally.uncounted_images:
-            sink.unknown("image.tokens", f"{tally.uncounted_images:,} images could not be read", tally.uncounted_images)
-        if rules.max_length is None:
-            reason = "no token limit: give --max-length or the trainer's own option (model_max_length)"
-        if reason:
-            sink.unknown("encoding", reason)
-            return
-        sink.add("encoding", [])
-        for column, count in (("cut", tally.cuts), ("image_cut", tally.image_cuts)):
-            if count:
-                why = "close to the token limit, or an image could not be read; only the tokenizer can tell"
-                sink.unknown(f"encoding.{column}", f"{count:,} records are {why}", count)
+        Later(self._context, self._trainer).fill(undecoded=self._undecoded)
 
 
 def _loader_of(head: Iterable[Item], family: str | None) -> str | None:
@@ -194,54 +219,28 @@ def _loader_of(head: Iterable[Item], family: str | None) -> str | None:
     return "minicpmv" if any(s.image_field in ("string", "object") for s in shapes) else None
 
 
-def _rules(run: Run, trainer: str | None) -> Rules:
-    found = scheme(run.family, run.llm_type if trainer == "minicpmv" else None)
-    # The frameworks cut images their own way (LLaMA-Factory shrinks them first), except with 4.6's own processor.
-    if trainer not in (None, "minicpmv") and not (found and found.query_num is None and trainer in ("hf", "trl")):
-        found = None
-    llama3 = run.llm_type == "llama3" or (run.llm_type is None and run.family == "minicpmv25")
-    return Rules(trainer, run.family, found, "llama3" if llama3 else "qwen", run.max_length, run.max_slice_nums)
+def llm_type(run: Run) -> str:
+    """The branch of MiniCPM-V's script: qwen or llama3; any other value fails whatever the records say."""
+    return "llama3" if run.llm_type == "llama3" or (run.llm_type is None and run.family == "minicpmv25") else "qwen"
 
 
-def _why_uncounted(rules: Rules) -> str | None:
-    if rules.scheme:
-        return None
-    if rules.family is None:
-        return "the model family is not known: give --model or --family"
-    if rules.trainer not in (None, "minicpmv") and scheme(rules.family):
-        return f"{rules.trainer} prepares images in a way that is not counted here"
-    return f"no visual-token arithmetic for {rules.family}"
-
-
-def _folders(run: Run, path: str) -> list[str]:
+def _folders(run: Run, file: DataFile) -> list[str]:
     launch = [str(Path(run.launch).parent)] if run.launch else []
-    return [*launch, str(Path(path).parent), "."]
+    return [*launch, "." if file.spooled else str(Path(file.local).parent), "."]
 
 
-def _expected(head: list[Item], size: int) -> int:
-    """About how many images the file names, from its first records."""
-    images = sum(len(shape(item.value).images) for item in head)
-    if len(head) < _BATCH:
-        return images
-    return int(images * max(1.0, size / max(1, sum(len(item.raw) for item in head))))
-
-
-def _batched(items: Iterable[Item]) -> Iterator[list[Item]]:
-    remaining = iter(items)
-    while batch := list(islice(remaining, _BATCH)):
-        yield batch
-
-
-def _dataset_row(reader: Reader, path: str, split: str, trainer: str | None) -> Row:
+def _dataset_row(reader: Reader, file: DataFile, records: int, trainer: str | None) -> Row:
     place = reader.place()
+    found = loader(trainer)
     return {
-        "path": path,
-        "split": split,
+        "path": file.path,
+        "split": file.split,
         "container": reader.container,
-        "bytes": reader.bytes,
+        "compression": file.compression,
+        "bytes": file.bytes,
         "encoding": reader.encoding,
-        "records": reader.records,
-        "expected": _CONTAINERS.get(trainer or ""),
+        "records": records,
+        "expected": found.container if found else None,
         "problem": reader.fault.text if reader.fault else None,
         "line": place.line if place else None,
         "col": place.col if place else None,

@@ -53,7 +53,8 @@ _STAGE = (_INT, "ZeRO stage")
 _OFFLOAD = (_TEXT, "none, cpu, nvme")
 _PATH = (_TEXT, "dataset file, as the user named it")
 _RECORD = (_BIG, "index of the record in its file, from 0")
-_SPLIT = (_TEXT, "train or eval")
+_SPLIT = ("ENUM('train', 'eval')", "train or eval")
+_SPEAKER = "ENUM('user', 'assistant', 'system', 'tool')"  # text in all respects, but a byte per row
 _TURN = (_INT, "position in the conversation, from 0")
 _LINE = (_BIG, "line in the file, from 1")
 _POINTER = (_TEXT, "RFC 6901 pointer in the file; for JSONL inside the line's object")
@@ -125,7 +126,7 @@ _DECLARED = (
         split=_SPLIT,
         pointer=(_TEXT, "key path; * for list positions: /conversations/*/value"),
         type=(_TEXT, "JSON type: string, integer, number, boolean, null, array, object"),
-        count=(_BIG, "records that have it"),
+        count=(_BIG, "values"),
         record=(_BIG, "first record that has it"),
     ),
     _table(
@@ -135,9 +136,12 @@ _DECLARED = (
         record=_RECORD,
         turn=_TURN,
         role=(_TEXT, "role as written"),
-        speaker=(_TEXT, "user, assistant, system, tool; NULL for a role no dialect knows"),
-        previous=(_TEXT, "speaker of the turn before; NULL for the first turn"),
-        content_type=(_TEXT, "JSON type of the content: string, parts, null, absent, other"),
+        speaker=(_SPEAKER, "user, assistant, system, tool; NULL for a role no dialect knows"),
+        previous=(_SPEAKER, "speaker of the turn before; NULL for the first turn"),
+        content_type=(
+            "ENUM('string', 'parts', 'null', 'absent', 'other')",
+            "JSON type of the content: string, parts, null, absent, other",
+        ),
         characters=(_BIG, "length of the text"),
         bytes=(_BIG, "UTF-8 bytes of the text: an upper bound of its tokens for byte-level tokenizers"),
         blank=(_FLAG, "no text but white space, and no image"),
@@ -195,6 +199,8 @@ _DECLARED = (
         text_tokens_max=(_BIG, "upper bound of the text's tokens"),
         cut=(_FLAG, "the record is longer than the limit; NULL when only the tokenizer could tell"),
         image_cut=(_FLAG, "an image block is cut, or cannot fit at all; NULL when only the tokenizer could tell"),
+        verdict=(_TEXT, "what the trainer does because of the limit; NULL for nothing, and with a reason for unknown"),
+        reason=(_TEXT, "why; NULL when it does nothing"),
     ),
     _table(
         "setting",

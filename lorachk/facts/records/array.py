@@ -14,11 +14,11 @@ from typing import Any
 import msgspec
 
 from lorachk.facts.records.decode import TOO_DEEP, Decoded, Malformed, decode
-from lorachk.facts.records.item import Fault, Item
+from lorachk.facts.records.item import Fault, Item, Source
 from lorachk.facts.records.repair import repair
-from lorachk.facts.records.stream import BLOCK, Stream
+from lorachk.facts.records.stream import BLOCK
 
-LONGEST = 64 << 20  # bytes of one record; beyond, the file is taken to be broken
+LONGEST = 256 << 20  # bytes of one record; beyond, the file is taken to be broken
 _FIRST_KEY = re.compile(r"""\{\s*(["'][^"'\\]{1,80}["'])""")
 _ANY_RECORD = re.compile(r"\n[ \t]*\{|\}\s*,?\s*\{")
 # Characters that repairs may look through in vain. A record that never closes takes a repair to the end of the buffer:
@@ -35,11 +35,14 @@ class ArrayReader:
     """Records of the array whose elements begin at byte `start` of `first`, the part of `stream` that was read already.
 
     `embedded` says that the array is a member of an object: reading stops at its end. `prefix` is the array's pointer.
+    With `final` false, `stream` is a part of the array that ends between two records; when it turns out not to,
+    `unfinished` is true at the end. `offset` is where `first[start:]` stands, when not at `start`; `index` and `line`
+    are those of its first record.
     """
 
     def __init__(
         self,
-        stream: Stream,
+        stream: Source,
         first: bytes,
         start: int,
         note: Callable[[Fault], None],
@@ -48,14 +51,19 @@ class ArrayReader:
         embedded: bool = False,
         bracketed: bool = True,
         block: int = BLOCK,
+        final: bool = True,
+        offset: int | None = None,
+        index: int = 0,
+        line: int | None = None,
     ) -> None:
-        self._size = block
+        self.unfinished = False
+        self._size, self._final = block, final
         self._stream, self._note, self._prefix, self._embedded = stream, note, prefix, embedded
         self._open = self._bracketed = bracketed  # inside brackets; objects may follow each other without any
         self._buffer = first[start:]
-        self._offset = start
-        self._line = 1 + first[:start].count(b"\n")
-        self._index = 0
+        self._offset = start if offset is None else offset
+        self._line = 1 + first[:start].count(b"\n") if line is None else line
+        self._index = index
         self._eof = False
         self._signature: bytes | None = None  # how a record starts: brace, white space, first key
         self._starts = _ANY_RECORD
@@ -149,7 +157,7 @@ class ArrayReader:
                 break
             if state == "more":
                 goes_on = not self._eof
-                if self._eof and self._open:
+                if self._eof and self._open and self._final:
                     self._fault(f"the file ends before the array is closed, after {self._index} records", text, at)
                 break
             start = at
@@ -249,6 +257,9 @@ class ArrayReader:
     def _broken(self, text: str, start: int, error: Malformed, items: list[Item]) -> int:
         """Note the error, read the record leniently if that helps; the index where reading goes on."""
         if self._eof and self._incomplete(error, text):
+            if not self._final:
+                self.unfinished = True
+                return len(text)
             self._fault(f"the file ends inside record {self._index} ({error.text})", text, error.at)
         else:
             self._fault(error.text, text, error.at)

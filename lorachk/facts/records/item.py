@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
+
+
+class Source(Protocol):
+    """What bytes are read from, to the end."""
+
+    def read(self, size: int) -> bytes:
+        """About `size` more bytes; empty at the end."""
 
 
 class Item(NamedTuple):

@@ -9,30 +9,36 @@ import msgspec
 
 from lorachk.facts.records.array import LONGEST
 from lorachk.facts.records.decode import Malformed, decode
-from lorachk.facts.records.item import Fault, Item
+from lorachk.facts.records.item import Fault, Item, Source
 from lorachk.facts.records.repair import repair
-from lorachk.facts.records.stream import Stream, lines
+from lorachk.facts.records.stream import lines
 
 _any = msgspec.json.Decoder()
 
 
-def read_lines(stream: Stream, first: bytes, note: Callable[[Fault], None]) -> Iterator[Item]:
-    """Records of a JSON lines file; `first` is the part of `stream` that was read already. Blank lines are skipped."""
-    index = 0
-    for number, (offset, line) in enumerate(lines(stream, first, LONGEST), 1):
-        if line is None:
+def read_lines(
+    stream: Source, first: bytes, note: Callable[[Fault], None], *, offset: int = 0, index: int = 0, line: int = 1
+) -> Iterator[Item]:
+    """Records of a JSON lines file; `first` is the part of `stream` that was read already. Blank lines are skipped.
+
+    `offset`, `index` and `line` are those of the first line.
+    """
+    begin = offset
+    for number, (at, text) in enumerate(lines(stream, first, LONGEST), line):
+        offset = begin + at
+        if text is None:
             note(Fault(f"a line of more than {LONGEST >> 20} MiB", offset))
             continue
-        if not line or line.isspace():
+        if not text or text.isspace():
             continue
         try:
-            value = _any.decode(line)
+            value = _any.decode(text)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            read = _carefully(line, offset, note)
+            read = _carefully(text, offset, note)
             if read is None:
                 continue
             value = read[0]
-        yield Item(value, line, index, number, "", offset + len(line) - len(line.lstrip()))
+        yield Item(value, text, index, number, "", offset + len(text) - len(text.lstrip()))
         index += 1
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lorachk.facts.records.datafile import DataFile, data_file
-from lorachk.facts.records.item import Fault
+from lorachk.facts.records.item import Fault, Source
 
 _CONTINUED = bytes(range(0x80, 0xC0))  # UTF-8: bytes that go on with a character
 BLOCK = 1 << 20  # bytes read at once: large enough for C speed, small enough to be nothing in memory
@@ -135,7 +135,7 @@ class Stream:
         return before + data if before else data
 
 
-def lines(stream: Stream, first: bytes, longest: int) -> Iterator[tuple[int, bytes | None]]:
+def lines(stream: Source, first: bytes, longest: int) -> Iterator[tuple[int, bytes | None]]:
     """Lines with their offset in the stream; `first` is what was read already.
 
     A line over `longest` bytes gives None once.

@@ -1,0 +1,106 @@
+"""Scans a large file in several processes, part by part, and gives the results in order."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import NamedTuple
+
+from lorachk.facts.imagepool import cpus
+from lorachk.facts.records.item import Item
+from lorachk.facts.records.parts import Part, cut_of, parts, start_of
+from lorachk.facts.records.reader import Reader
+from lorachk.facts.records.scan import Job, Scanned, scan
+from lorachk.facts.records.stream import Stream
+from lorachk.facts.records.tabulate import Plan
+from lorachk.facts.records.typed import layout
+from lorachk.facts.records.verdicts import loader
+
+PARALLEL = 24 << 20  # bytes of data from which processes are worth starting
+_AHEAD = 2  # parts that wait beside those being scanned
+_BEGINNING = 4 << 20  # bytes in which the first records are looked for
+
+
+class Base(NamedTuple):
+    """Where a part starts: record, lines before it, byte."""
+
+    record: int
+    line: int
+    offset: int
+
+
+class Parallel:
+    """One large file. `possible` tells whether it can be cut; then `scan`, then what is `rest`."""
+
+    def __init__(self, reader: Reader, head: list[Item], plan: Plan, folder: Path, workers: int | None) -> None:
+        self._reader = reader
+        self._workers = workers or cpus()
+        text = b""
+        if head and reader.container in ("array", "lines"):
+            stream = Stream(reader.file)
+            text = stream.read(_BEGINNING)
+            stream.close()
+        self._cut = cut_of(head, reader.container, text)
+        lines = reader.container == "lines"
+        usual = (
+            layout([i.value for i in head], start_of(head[0].raw)) if head and loader(plan.trainer) is None else None
+        )
+        self._job = Job(reader.file, lines, plan, usual, folder)
+        first = head[0] if head else None
+        start = 0 if lines or first is None or first.offset is None else first.offset
+        self._next = Base(0, 0 if lines or first is None else first.line - 1, start)
+
+    @property
+    def possible(self) -> bool:
+        """Whether the file can be cut."""
+        return self._cut is not None
+
+    def scan(self, tell: Callable[[int], None]) -> Iterator[tuple[Scanned, Base]]:
+        """Results of all parts but the last, in order, and where each starts; `tell` is told the bytes done.
+
+        Ends early where a part turns out to be cut in the wrong place or its process dies: `rest` goes on from there.
+        """
+        assert self._cut is not None
+        waiting: deque[tuple[Future[Scanned], Part]] = deque()
+        remaining = (part for part in parts(self._reader.file, self._next.offset, self._cut) if not part.last)
+        # Not fork: threads of other libraries (DuckDB) may hold locks.
+        pool = ProcessPoolExecutor(self._workers, mp_context=multiprocessing.get_context("spawn"))
+        try:
+            number = 0
+            while True:
+                while len(waiting) < self._workers + _AHEAD and (part := next(remaining, None)):
+                    waiting.append((pool.submit(scan, self._job, part, number), part))
+                    number += 1
+                if not waiting:
+                    return
+                future, part = waiting.popleft()
+                try:
+                    scanned = future.result()
+                except (BrokenProcessPool, OSError):
+                    return
+                if scanned.unfinished:
+                    return
+                base = self._next
+                self._note(scanned, base)
+                self._next = Base(base.record + scanned.records, base.line + scanned.newlines, base.offset + part.size)
+                yield scanned, base
+                tell(self._next.offset)
+        finally:
+            processes = list((pool._processes or {}).values())
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in processes:
+                process.terminate()
+
+    def rest(self) -> Iterator[Item]:
+        """The records that `scan` left."""
+        return self._reader.resume(self._next.offset, self._next.record, self._next.line + 1)
+
+    def _note(self, scanned: Scanned, base: Base) -> None:
+        for fault in scanned.faults:
+            self._reader.note(fault._replace(offset=fault.offset + base.offset))
+        if (odd := scanned.strange) is not None:
+            self._reader.note_strange(odd.number + base.record, str(odd.value), odd.line + base.line)
