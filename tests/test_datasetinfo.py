@@ -19,6 +19,7 @@ from lorachk.facts.records.datasetinfo import (
     read,
     registered,
 )
+from lorachk.facts.records.inputs import expand
 from lorachk.facts.registry import leaves
 
 COLUMNS = (
@@ -218,3 +219,24 @@ def test_files_of_types_that_are_not_read_here(tmp_path: Path) -> None:
     (entry,) = read(path).entries
     assert (entry.files, entry.elsewhere) == ((), "wiki.txt holds text, which is not read here")
     assert read(path).faults == ()
+
+
+def test_a_registry_stands_for_its_datasets(tmp_path: Path) -> None:
+    """`lorachk data dataset_info.json` reads each dataset under its own columns; a missing one ends nothing."""
+    entries = {
+        "mine": {"file_name": "docs.json", "formatting": "sharegpt"},
+        "gone": {"file_name": "gone.json"},
+        "hub": {"hf_hub_url": "llamafactory/alpaca_en"},
+    }
+    path = registry(tmp_path, entries, docs__json="[]")
+    said: list[str] = []
+    (file,) = expand([path], "train", say=said.append)
+    assert (Path(file.path).name, file.mapping and file.mapping.formatting) == ("docs.json", "sharegpt")
+    assert ["hub" in line for line in said] == [True]
+    docs = str(tmp_path / "docs.json")
+    assert [f.mapping and f.mapping.name for f in expand([docs], "train", trainer="llamafactory")] == ["mine"]
+    assert [f.mapping for f in expand([docs], "train", trainer="trl")] == [None]
+    nothing = registry(tmp_path / "other", {"gone": {"file_name": "gone.json"}})
+    with pytest.raises(UsageError, match="registers no dataset") as error:
+        expand([nothing], "train")
+    assert "gone.json not found" in str(error.value.hint)

@@ -266,7 +266,7 @@ def entry_for(data_path: str) -> tuple[Registry, Entry] | None:
     """The entry of a registry in the same folder (or the one above, for a folder of files) that names this file."""
     own = Path(inside(str(Path.cwd()), data_path))
     for folder in (own.parent, own.parent.parent):
-        registry = _quiet(str(folder / FILE_NAME))
+        registry = _beside(str(folder / FILE_NAME))
         for entry in registry.entries if registry else ():
             if any(Path(inside(str(Path.cwd()), file)) == own for file in entry.files):
                 assert registry is not None
@@ -280,11 +280,17 @@ def mapping_for(data_path: str) -> Mapping_ | None:
     return found[1].mapping if found else None
 
 
-@lru_cache(maxsize=8)
-def _quiet(path: str) -> Registry | None:
+def _beside(path: str) -> Registry | None:
     """A registry that nobody asked for: one that cannot be read is as good as none."""
-    if not is_file(path):
+    try:
+        status = Path(path).stat()
+    except OSError:
         return None
+    return _unchanged(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=8)
+def _unchanged(path: str, _modified: int, _size: int) -> Registry | None:
     try:
         return read(path)
     except UsageError:
