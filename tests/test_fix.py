@@ -186,7 +186,7 @@ def test_nothing_unsafe_happens_unasked(tmp_path):
     assert json.loads(copy) == json.loads(text)
     outcome, copy = fixed(tmp_path, text, with_unsafe=True)
     assert outcome.dropped == 1
-    assert json.loads(copy)[1]["messages"][0] == {"role": "user", "content": ""}
+    assert json.loads(copy)[1]["messages"][0] == {"role": "assistant", "content": ""}
     assert not any(fix.safe for fix in outcome.fixes)
 
 
@@ -194,6 +194,13 @@ def test_turns_of_one_role_are_joined_only_when_asked(tmp_path):
     record = {"conversations": [*shared("a"), *shared("b", "c")]}
     (made,) = json.loads(fixed(tmp_path, json.dumps([record]), "llava", with_unsafe=True)[1])
     assert made["conversations"] == [{"from": "human", "value": "a\nb"}, {"from": "gpt", "value": "c"}]
+
+
+def test_roles_that_changed_places_change_back_only_when_asked(tmp_path):
+    record = {"conversations": shared("It is a cat.", "What is it?", names="gpt human")}
+    assert json.loads(fixed(tmp_path, json.dumps([record]), "llava")[1]) == [record]
+    (made,) = json.loads(fixed(tmp_path, json.dumps([record]), "llava", with_unsafe=True)[1])
+    assert [t["from"] for t in made["conversations"]] == ["human", "gpt"]
 
 
 def test_a_copy_without_records_is_not_written(tmp_path):

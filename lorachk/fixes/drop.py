@@ -26,7 +26,7 @@ def not_trained(record: Record, around: Around) -> Change | None:
     if kind not in _LOST:
         return None
     does = {"dropped": "drop", "replaced": "replace by another", "crash": "stop at"}[str(kind)]
-    return Change(None, "D106", f"left out, as {around.trainer} would {does} it")
+    return Change(None, "D202" if kind == "crash" else "D106", f"left out, as {around.trainer} would {does} it")
 
 
 def _opens(image: Reference, around: Around) -> bool:
@@ -75,9 +75,6 @@ class Twice:
         digest = hashlib.blake2b(msgspec.json.encode(trained), digest_size=8).digest()
         number = int.from_bytes(digest, "little")
         if number in self._seen:
-            return Change(None, DUPLICATES, "left out, as the same stood before")
+            return Change(None, "D208", "left out, as the same stood before")
         self._seen.add(number)
         return None
-
-
-DUPLICATES = "D206"

@@ -129,4 +129,4 @@ def key_order(record: Record, around: Around) -> Change | None:
     if not isinstance(image, dict) or named == list(image) or sorted(named) != sorted(image):
         return None
     ordered = {key: image[key] for key in named}
-    return Change({**record.value, "image": ordered}, "D110", "images are listed in the order of the text")
+    return Change({**record.value, "image": ordered}, "D218", "images are listed in the order of the text")

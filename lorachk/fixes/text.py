@@ -12,6 +12,13 @@ from lorachk.facts.records.dialects.model import PLACEHOLDER
 from lorachk.facts.records.literals import literal_pattern
 from lorachk.fixes.fixer import Around, Change, Record, found, placed
 
+# What rule D114 takes for a token of an image; other special tokens are D220's.
+IMAGE_TOKENS = {
+    *("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>", "<|vision_pad|>", "<|image|>"),
+    *("<IMG_CONTEXT>", "<img>", "</img>", "<image_soft_token>", "<start_of_image>", "<end_of_image>"),
+    *("<fake_token_around_image>", "<global-img>", "<|begin_of_image|>", "<|end_of_image|>"),
+    *("[IMG]", "[IMG_BREAK]", "[IMG_END]", "</image>", "<slice>", "</slice>", "<image_id>", "</image_id>"),
+}
 _ENDS = re.compile(r"</image>|</?slice>")
 
 
@@ -128,10 +135,12 @@ def _only(text: str, kept: int) -> str:
 def special_tokens(record: Record, around: Around) -> Change | None:
     """Special tokens that stand in the text as text. Unsafe: text is lost."""
     before = texts(record)
-    if not before:
+    if not before or record.shape.dialect in ("text", "completion"):
         return None
     pattern = literal_pattern(around.family, record.shape.dialect)
-    after = {pointer: pattern.sub("", text) if "<" in text else text for pointer, text in before.items()}
+    after = {pointer: pattern.sub("", text) for pointer, text in before.items()}
     if after == before:
         return None
-    return Change(with_texts(record.value, after), "D114", "literal special tokens are removed")
+    seen = {token for text in before.values() for token in pattern.findall(text)}
+    code = "D114" if seen & IMAGE_TOKENS else "D220"
+    return Change(with_texts(record.value, after), code, "literal special tokens are removed")

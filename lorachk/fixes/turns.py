@@ -8,7 +8,8 @@ from lorachk.facts.records.dialects.model import SPEAKERS
 from lorachk.fixes.fixer import Around, Change, Record
 from lorachk.fixes.text import texts
 
-_NO_SYSTEM = ("minicpmv", "llava", "qwen-vl", "qwen-vl-chat", "vlm-r1")
+_NO_SYSTEM = ("minicpmv", "llava", "fastchat", "qwen-vl", "qwen-vl-chat")
+_BEGIN_WITH_A_QUESTION = ("minicpmv", "minicpmv-multi", "llava", "sharegpt", "qwen-vl")
 
 
 def _list(record: Record) -> list[dict[str, Any]] | None:
@@ -22,8 +23,7 @@ def _list(record: Record) -> list[dict[str, Any]] | None:
     return turns if all(isinstance(t, dict) for t in turns) else None
 
 
-def _with(record: Record, turns: list[dict[str, Any]], what: str) -> Change:
-    code = "D205" if record.shape.dialect in ("messages", "parts") else "D105"
+def _with(record: Record, turns: list[dict[str, Any]], code: str, what: str) -> Change:
     return Change({**record.value, record.shape.member: turns}, code, what)
 
 
@@ -43,19 +43,21 @@ def swapped(record: Record, _: Around) -> Change | None:
     """Answers and questions that changed places: every answer comes before its question."""
     turns = _list(record)
     speakers = [t.speaker for t in record.shape.turns or ()]
+    if record.shape.dialect not in _BEGIN_WITH_A_QUESTION:  # elsewhere a greeting may come first
+        return None
     if not turns or len(turns) % 2 or speakers != ["assistant", "user"] * (len(turns) // 2):
         return None
     key = "from" if record.shape.style == "from/value" else "role"
     names = {SPEAKERS[t[key]]: t[key] for t in turns}
     other = {"user": names["assistant"], "assistant": names["user"]}
     changed = [{**t, key: other[SPEAKERS[t[key]]]} for t in turns]
-    return _with(record, changed, "the roles of user and assistant are exchanged")
+    return _with(record, changed, "D105", "the roles of user and assistant are exchanged")
 
 
 def merged(record: Record, _: Around) -> Change | None:
     """Two turns of one role become one, with a line break between."""
     turns = _list(record)
-    if not turns or record.shape.dialect.startswith("minicpmv"):  # ChatML takes them as they are
+    if not turns:
         return None
     key = "value" if record.shape.style == "from/value" else "content"
     made: list[dict[str, Any]] = []
@@ -66,6 +68,7 @@ def merged(record: Record, _: Around) -> Change | None:
         else:
             made.append(turn)
         before = known.speaker
-    return (
-        _with(record, made, "turns of one role that follow each other are joined") if len(made) < len(turns) else None
-    )
+    if len(made) == len(turns):
+        return None
+    code = "D105" if record.shape.dialect in ("llava", "sharegpt") else "D205"
+    return _with(record, made, code, "turns of one role that follow each other are joined")
