@@ -508,7 +508,9 @@ def rows(name: str) -> tuple[list[Any], list[str]]:
     faults: list[str] = []
     (file,) = expand([name], "train")
     assert file.container == "parquet"
+    before = Path(file.local).read_bytes()
     read = list(read_parquet(file, lambda fault: faults.append(fault.text)))
+    assert Path(name).read_bytes() == before, "the user's file was touched"
     assert [number for number, _ in read] == list(range(len(read)))
     return [value for _, value in read], faults
 

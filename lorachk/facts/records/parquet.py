@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,37 +45,38 @@ def read_parquet(file: DataFile, note: Callable[[Fault], None]) -> Iterator[tupl
     import duckdb
 
     number = 0
-    database: duckdb.DuckDBPyConnection | None = None
-    name = file.local
-    try:
-        name = _plain_name(file)
-        database = _connect(name)
-        for value in _values(database, name):
-            yield number, value
-            number += 1
-    except (duckdb.Error, RuntimeError) as error:
-        if stopping.received():  # DuckDB swallows the KeyboardInterrupt
-            raise KeyboardInterrupt from None
-        note(Fault(_reason(str(error), name, number), 0, json=False))
-    finally:
-        if database is not None:
-            database.close()
-        if name != file.local:
-            with suppress(OSError):
-                Path(name).unlink()
+    with _plain_name(file) as name:
+        database: duckdb.DuckDBPyConnection | None = None
+        try:
+            database = _connect(name)
+            for value in _values(database, name):
+                yield number, value
+                number += 1
+        except (duckdb.Error, RuntimeError) as error:
+            if stopping.received():  # DuckDB swallows the KeyboardInterrupt
+                raise KeyboardInterrupt from None
+            note(Fault(_reason(str(error), name, number), 0, json=False))
+        finally:
+            if database is not None:
+                database.close()
 
 
-def _plain_name(file: DataFile) -> str:
-    """A path that DuckDB takes for itself: it sees patterns in `*?[` and archives in compressed files."""
-    if file.compression:
-        with file.open() as unpacked:
-            return spool(unpacked, file.path, lambda _: None)
+@contextmanager
+def _plain_name(file: DataFile) -> Iterator[str]:
+    """A path that DuckDB takes for itself: it sees patterns in `*?[`, and does not look into compressed files."""
     path = os.path.abspath(file.local)  # noqa: PTH100 - Path.absolute keeps "..", which a link in between would break
-    if path.isprintable() and not set(path) & set("*?[]{}'\\") and "://" not in path:
-        return path
-    link = Path(tempfile.mkdtemp(dir=folder())) / "data.parquet"
-    link.symlink_to(path)
-    return str(link)
+    if not file.compression and path.isprintable() and not set(path) & set("*?[]{}'\\") and "://" not in path:
+        yield path
+        return
+    # Whatever is removed here lies in a folder of its own; the user's file is at most the target of a link in it.
+    with tempfile.TemporaryDirectory(dir=folder()) as place:
+        stand_in = Path(place) / "data.parquet"
+        if file.compression:
+            with file.open() as unpacked:
+                Path(spool(unpacked, file.path, lambda _: None)).rename(stand_in)
+        else:
+            stand_in.symlink_to(path)
+        yield str(stand_in)
 
 
 def _connect(name: str) -> duckdb.DuckDBPyConnection:
