@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from lorachk.engine.finding import Report
 from lorachk.engine.gather import gather
 from lorachk.engine.judge import judge
 from lorachk.engine.page import Block, Example, Page, PageError
+from lorachk.engine.picture import picture
 from lorachk.engine.select import MODEL, REHEARSAL, Selection
 from lorachk.engine.store import Limits, Store
 from lorachk.errors import UsageError
@@ -191,32 +191,8 @@ def _write(page: Page, block: Block, folder: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if block.language == "image":
         try:
-            path.write_bytes(_image(block))
+            path.write_bytes(picture(block.text, block.name))
         except (ValueError, KeyError, OSError) as error:
             raise PageError(page.path, block.line, f"image: {error}") from None
     else:
         path.write_text(block.text, encoding="utf-8")
-
-
-def _image(block: Block) -> bytes:
-    """Bytes of a picture described as `640x480 [MODE] [truncated] [format=PNG] [orientation=6]`."""
-    import io
-
-    from PIL import Image
-
-    words = block.text.split()
-    size = re.fullmatch(r"(\d+)x(\d+)", words[0]) if words else None
-    if size is None:
-        raise ValueError("expected WIDTHxHEIGHT")
-    given = dict(w.split("=", 1) for w in words if "=" in w)
-    mode = next((w for w in words[1:] if w.isupper() and "=" not in w), "RGB")
-    extension = Path(block.name).suffix.lower()
-    kind = given.get("format") or Image.registered_extensions().get(extension, "PNG")
-    picture = Image.linear_gradient("L").resize((int(size[1]), int(size[2]))).convert(mode)
-    exif = Image.Exif()
-    if "orientation" in given:
-        exif[0x0112] = int(given["orientation"])
-    out = io.BytesIO()
-    picture.save(out, kind, **({"exif": exif} if exif else {}))
-    data = out.getvalue()
-    return data[: len(data) * 6 // 10] if "truncated" in words else data

@@ -21,6 +21,7 @@ SECONDS = 20.0  # per image; a photo takes hundredths of a second
 _TAME_PIXELS = 40_000_000  # what decodes within seconds whatever its bytes are
 _TAME_BYTES = 64 << 20
 _TAME_SCANS = 100  # of a JPEG, each of which goes over the whole picture; libraries write up to about ten
+_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 _TAME_FORMATS = {"JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "PPM"}
 
 
@@ -28,7 +29,8 @@ class ImageFacts(NamedTuple):
     """Facts of an image; `decodes` is None when its pixels were not decoded and nothing suggests they cannot be.
 
     `format` is the real one, whatever the name says; `orientation` the EXIF tag (None or 1: upright); `frames` counts
-    pictures of an animation or pages (1 for a single image); `transparency`: alpha channel or transparent colour.
+    pictures of an animation or pages (1 for a single image); `transparency`: some pixels may be seen through (a
+    transparent colour, or an alpha channel that is not opaque all over; None for one that was not decoded).
     """
 
     bytes: int | None = None
@@ -99,7 +101,7 @@ def _ordinary(file: IO[bytes], first: bytes, size: int) -> Survey | None:
     if found is None:
         return None
     facts = ImageFacts(
-        size, found.format, found.mode, found.width, found.height, found.orientation, 1, found.transparency
+        size, found.format, found.mode, found.width, found.height, found.orientation, 1, None if found.alpha else False
     )
     if found.format == "PNG":
         return Survey(facts, not png_ends(file, size))
@@ -129,7 +131,26 @@ def _any(file: IO[bytes], first: bytes, size: int, seconds: float) -> Survey:
         except _TooLong:
             return Survey(facts._replace(decodes=False, problem=f"takes more than {seconds:g} s to decode"))
         except Exception as error:  # Pillow's plugins raise nearly everything on hostile files
+            if type(error).__name__ == "DecompressionBombError":
+                facts = _bomb(file, facts)
             return Survey(facts._replace(decodes=False, problem=_what(error, first)))
+
+
+def _bomb(file: IO[bytes], facts: ImageFacts) -> ImageFacts:
+    """Format and size of an image that Pillow refuses for its size; only its header is read."""
+    from PIL import Image
+
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        file.seek(0)
+        image = Image.open(file)
+        return facts._replace(format=image.format, mode=image.mode, width=image.width, height=image.height)
+    except _TooLong:
+        raise
+    except Exception:
+        return facts
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 def tame(source: str | bytes, facts: ImageFacts) -> bool:
@@ -153,6 +174,8 @@ def decode(source: str | bytes, facts: ImageFacts, *, seconds: float = SECONDS) 
                 image.load()
                 # Whether the mode converts does not depend on the pixels, and a second copy of them costs memory.
                 image.crop((0, 0, 1, 1)).convert("RGB")
+                if facts.transparency is None:
+                    facts = facts._replace(transparency=_seen_through(image))
             return facts._replace(decodes=True)
         except _TooLong:
             return facts._replace(decodes=False, problem=f"takes more than {seconds:g} s to decode")
@@ -188,10 +211,19 @@ def _orientation(image: Any) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _transparency(image: Any) -> bool:
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+def _transparency(image: Any) -> bool | None:
+    """Whether there are transparent pixels; None when only the alpha channel's pixels can tell."""
+    if image.mode in _ALPHA:
+        return None
+    if "transparency" in image.info:
         return True
     return bool(image.mode == "P" and image.palette is not None and image.palette.mode.endswith("A"))
+
+
+def _seen_through(image: Any) -> bool | None:
+    if image.mode not in _ALPHA:
+        return None
+    return bool(image.getchannel("A" if image.mode.endswith("A") else "a").getextrema()[0] < 255)
 
 
 def _frames(image: Any, file: IO[bytes], size: int) -> int | None:

@@ -28,7 +28,7 @@ class Head(NamedTuple):
     width: int
     height: int
     orientation: int | None
-    transparency: bool
+    alpha: bool
     progressive: bool
     body: int
 
