@@ -43,7 +43,7 @@ def _missing(store: Store, page: Page, unknown: dict[str, dict[str, Any]]) -> st
             return unknown[table]["reason"] if table in unknown else f"{table} was not looked at"
     for column in page.head.needs:
         table, _, name = column.partition(".")
-        total, known = store.query(f'SELECT count(*), count("{name}") FROM "{table}"').rows[0]  # noqa: S608
+        total, known = store.look(f'SELECT count(*), count("{name}") FROM "{table}"').rows[0]  # noqa: S608
         if total and not known:
             return unknown[column]["reason"] if column in unknown else f"{_words(column)} is not known"
     return None
@@ -132,13 +132,13 @@ def _spot(store: Store, path: str, record: int, turn: int | None, position: int 
     from lorachk.facts.records.locate import Spot, Start, locate
 
     here = (path, record)
-    rows = store.query('SELECT "offset", line, pointer FROM record WHERE path = ? AND record = ?', here).rows
+    rows = store.look('SELECT "offset", line, pointer FROM record WHERE path = ? AND record = ?', here).rows
     if not rows:
         return Spot(None, None, None)
     inner = None
     if turn is None and position is not None:
         sql = "SELECT pointer FROM image WHERE path = ? AND record = ? AND position = ?"
-        inner = next((r[0] for r in store.query(sql, (*here, position)).rows), None)
+        inner = next((r[0] for r in store.look(sql, (*here, position)).rows), None)
     return locate(Start(path, *rows[0]), turn=turn, inner=inner)
 
 
