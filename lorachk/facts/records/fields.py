@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 MOST = 2000  # key paths that are kept apart; data as keys would make one per record
@@ -17,6 +16,9 @@ _TYPES = {
     list: "array",
     dict: "object",
 }
+
+
+_KINDS = {name: kind for kind, name in _TYPES.items()}
 
 
 class Fields:
@@ -34,22 +36,24 @@ class Fields:
         except _TooDeep:
             return 0
 
-    def note_at(self, pointer: str, value: Any, record: int) -> None:
-        """Count what stands under `pointer` of a record."""
+    def note_at(self, pointer: str, value: Any, record: int) -> int:
+        """Count what stands under `pointer` of a record; the number of keys in it, as in `note`."""
         node = self._root
-        for key in pointer.split("/")[1:]:
+        for key in _keys(pointer):
             below = node.children.get(key)
             node = below if below is not None else self._child(node, key)
-        with suppress(_TooDeep):
-            self._note(node, value, record, pointer.count("/"))
+        try:
+            return self._note(node, value, record, pointer.count("/"))
+        except _TooDeep:
+            return 0
 
     def add(self, pointer: str, kind: str, count: int, record: int) -> None:
         """Count values that somebody else looked at: `kind` is a JSON type, `record` the first that has it."""
         node = self._root
-        for key in pointer.split("/")[1:]:
+        for key in _keys(pointer):
             below = node.children.get(key)
             node = below if below is not None else self._child(node, key)
-        seen = node.types.setdefault(kind, [0, record])
+        seen = node.types.setdefault(_KINDS[kind], [0, record])
         seen[0] += count
         seen[1] = min(seen[1], record)
 
@@ -59,12 +63,13 @@ class Fields:
         while waiting:
             node = waiting.pop()
             for kind, (count, record) in node.types.items():
-                yield node.pointer, kind, count, record
+                yield node.pointer, _TYPES.get(kind, "string"), count, record  # Parquet brings bytes and dates
             waiting += [*node.children.values()]
 
     def _child(self, node: _Node, key: str) -> _Node:
         self.paths += 1
-        child = _Node(f"{node.pointer}/{key}")
+        name = key.replace("~", "~0").replace("/", "~1")
+        child = _Node(f"{node.pointer}/{name}")
         if self.paths > MOST:
             self.cut = True
         else:
@@ -72,35 +77,46 @@ class Fields:
         return child
 
     def _note(self, node: _Node, value: Any, record: int, depth: int) -> int:
-        kind = _TYPES.get(type(value), "string")  # Parquet brings bytes and dates
+        kind = type(value)
         seen = node.types.get(kind)
         if seen is None:
             node.types[kind] = [1, record]
         else:
             seen[0] += 1
-        keys = 0
-        if kind == "object":
-            if depth > _DEEPEST:
-                raise _TooDeep
-            children = node.children
-            for name, inner in value.items():
-                key = name if "/" not in name and "~" not in name else name.replace("~", "~0").replace("/", "~1")
-                child = children.get(key)
-                if child is None:
-                    child = self._child(node, key)
-                keys += self._note(child, inner, record, depth + 1)
-            return keys + len(value)
-        if kind == "array":
+        if kind is dict:
+            return self._object(node, value, record, depth)
+        if kind is list and value:
             if depth > _DEEPEST:
                 raise _TooDeep
             child = node.children.get("*")
             if child is None:
-                if not value:
-                    return 0
                 child = self._child(node, "*")
-            for inner in value:
+            note, below = self._note, depth + 1
+            return sum([note(child, inner, record, below) for inner in value])
+        return 0
+
+    def _object(self, node: _Node, value: Mapping[str, Any], record: int, depth: int) -> int:
+        if depth > _DEEPEST:
+            raise _TooDeep
+        keys, children = len(value), node.children
+        for name, inner in value.items():
+            child = children.get(name)
+            if child is None:
+                child = self._child(node, name)
+            kind = type(inner)
+            if kind is dict or kind is list:
                 keys += self._note(child, inner, record, depth + 1)
+            else:  # without a call: this is most of the time
+                seen = child.types.get(kind)
+                if seen is None:
+                    child.types[kind] = [1, record]
+                else:
+                    seen[0] += 1
         return keys
+
+
+def _keys(pointer: str) -> list[str]:
+    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
 
 
 class _Node:
@@ -108,7 +124,7 @@ class _Node:
 
     def __init__(self, pointer: str) -> None:
         self.pointer = pointer
-        self.types: dict[str, list[int]] = {}
+        self.types: dict[type, list[int]] = {}
         self.children: dict[str, _Node] = {}
 
 

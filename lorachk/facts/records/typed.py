@@ -127,13 +127,13 @@ class Typed:
             return None
         texts = [t.text for t in turns]
         counts = [len(r.turns) for r in records]
-        repeated = self._repeated(body, records, starts, len(turns))
         tables = self._tabulator.tables
         placeholders = self._turns(tables.turn.lists, roles, texts, counts, first)
         images = [r.image for r in records]
         self._images(tables.image.lists, images, first)
+        nested = self._fields(records, images, len(turns), first)
+        repeated = self._repeated(body, records, starts, len(turns), nested)
         self._records(tables.record.lists, body, starts, images, texts, counts, placeholders, repeated, first)
-        self._fields(records, images, len(turns), first)
         return len(records)
 
     def _decoded(self, body: bytes, lines: bool) -> list[Any]:
@@ -244,18 +244,17 @@ class Typed:
         ]
         lists["repeated_key"] += [repeated.get(i) for i in range(total)] if repeated else [None] * total
 
-    def _repeated(self, body: bytes, records: list[Any], starts: list[int], turns: int) -> dict[int, str]:
-        """Record (from 0) to a key that stands twice in it: where the part has more colons than keys."""
-        keys = 2 * turns + len(records) + sum(1 for r in records if r.image is not UNSET)
-        nested = [0] * len(records)
+    def _repeated(
+        self, body: bytes, records: list[Any], starts: list[int], turns: int, nested: list[int]
+    ) -> dict[int, str]:
+        """Record (from 0) to a key that stands twice in it: where the part has more colons than keys.
+
+        `nested`: keys inside the extra members of each record.
+        """
+        keys = 2 * turns + len(records) + sum(1 for r in records if r.image is not UNSET) + sum(nested)
         for name in self._names:
-            values = [getattr(r, name) for r in records]
-            keys += len(values) - values.count(UNSET)
-            for i, value in enumerate(values):
-                if value is not UNSET and (inside := bytes(value))[:1] in b"{[":
-                    nested[i] += inside.count(b'":')
-        colons = body.count(b'":')
-        if colons == keys + sum(nested):
+            keys += sum(1 for r in records if getattr(r, name) is not UNSET)
+        if body.count(b'":') == keys:
             return {}
         found = {}
         for i, (record, start, end) in enumerate(zip(records, starts, [*starts[1:], len(body)], strict=True)):
@@ -265,7 +264,8 @@ class Typed:
                 found[i] = key
         return found
 
-    def _fields(self, records: list[Any], images: list[Any], turns: int, first: int) -> None:
+    def _fields(self, records: list[Any], images: list[Any], turns: int, first: int) -> list[int]:
+        """Count types under key paths; the keys inside the extra members of each record."""
         add, total = self._tabulator.fields.add, len(records)
         member = f"/{self._layout.member}"
         add("", "object", total, first)
@@ -276,22 +276,24 @@ class Typed:
         there = [i for i, image in enumerate(images, first) if image is not UNSET]
         if there:
             add("/image", "string", len(there), there[0])
+        nested = [0] * total
         for name, key in zip(self._names, self._layout.extras, strict=True):
-            values = [(i, bytes(v)) for i, v in enumerate([getattr(r, name) for r in records], first) if v is not UNSET]
-            self._extra("/" + key.replace("~", "~0").replace("/", "~1"), values)
+            values = [(i, bytes(v)) for i, v in enumerate([getattr(r, name) for r in records]) if v is not UNSET]
+            self._extra("/" + key.replace("~", "~0").replace("/", "~1"), values, first, nested)
+        return nested
 
-    def _extra(self, pointer: str, values: list[tuple[int, bytes]]) -> None:
+    def _extra(self, pointer: str, values: list[tuple[int, bytes]], first: int, nested: list[int]) -> None:
         kinds = [_FIRST.get(value[0], "string") for _, value in values]
         if "array" in kinds or "object" in kinds:
             note = self._tabulator.fields.note_at
-            for number, value in values:
-                note(pointer, msgspec.json.decode(value), number)
+            for at, value in values:
+                nested[at] += note(pointer, msgspec.json.decode(value), first + at)
             return
         if "integer" in kinds:
             pairs = zip(kinds, values, strict=True)
             kinds = ["number" if k == "integer" and _POINT.search(v) else k for k, (_, v) in pairs]
         for kind, count in Counter(kinds).items():
-            self._tabulator.fields.add(pointer, kind, count, values[kinds.index(kind)][0])
+            self._tabulator.fields.add(pointer, kind, count, first + values[kinds.index(kind)][0])
 
 
 _DIALECTS = {"from": "llava", "role": "messages"}

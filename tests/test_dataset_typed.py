@@ -1,0 +1,125 @@
+"""The quick way through a part of a file gives the same columns as the general way, record by record."""
+
+from __future__ import annotations
+
+import json
+import string
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from lorachk.facts.records.item import Item
+from lorachk.facts.records.parts import start_of
+from lorachk.facts.records.tabulate import Plan, Tabulator
+from lorachk.facts.records.typed import Typed, layout
+from lorachk.facts.records.verdicts import Settings
+
+PLAN = Plan(None, None, Settings(), None, ("/nowhere",))
+_words = st.text(st.sampled_from('a é<[]"\\\n:{},1字') | st.sampled_from(string.printable), max_size=30)
+_texts = _words | st.sampled_from(
+    ["<image>\nq", "<image><image>", "a <|im_end|>", "[1, 2, 3, 4]", "<box>1 2 3 4</box>", "", " ", "<video>", "</img>"]
+)
+_extra = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _words
+_extras = st.dictionaries(
+    st.sampled_from(["id", "source", "n/m", "w~", "system", "video", "deep"]),
+    _extra | st.lists(_extra, max_size=3) | st.dictionaries(_words, _extra, max_size=3),
+    max_size=3,
+)
+
+
+@st.composite
+def records(draw: Any) -> list[dict[str, Any]]:
+    messages = draw(st.booleans())
+    member, role, content = ("messages", "role", "content") if messages else ("conversations", "from", "value")
+    names = ["user", "assistant", "system", "tool", "x"] if messages else ["human", "gpt", "system", "x", "user"]
+    turn = st.fixed_dictionaries({role: st.sampled_from(names), content: _texts})
+    made = []
+    for number in range(draw(st.integers(1, 6))):
+        record: dict[str, Any] = {"id": number, **draw(_extras)}
+        if draw(st.booleans()):
+            record["image"] = draw(
+                st.sampled_from(["a.jpg", "b/c.png", "", "http://x/y.png", "data:image/png;base64,AA"])
+            )
+        made.append({**record, member: draw(st.lists(turn, min_size=draw(st.integers(0, 1)), max_size=4))})
+    return made
+
+
+def _columns(tabulator: Tabulator) -> dict[str, dict[str, list[Any]]]:
+    found = {}
+    for _, part, columns in tabulator.tables.named():
+        found[part] = {
+            name: [list(v) if isinstance(v, tuple) else v for v in values] for name, values in columns.lists.items()
+        }
+    found["fields"] = {"rows": sorted(tabulator.fields.rows())}
+    return found
+
+
+def _generally(made: list[dict[str, Any]], texts: list[str], gap: str) -> Tabulator:
+    items, at, line = [], 0, 1
+    for number, (value, text) in enumerate(zip(made, texts, strict=True)):
+        items.append(
+            Item(
+                value,
+                text.encode(),
+                number,
+                line,
+                f"/{number}",
+                len(gap.join(texts[:number]).encode()) + (len(gap) if number else 0),
+            )
+        )
+        line += text.count("\n") + gap.count("\n")
+    tabulator = Tabulator(PLAN)
+    tabulator.add(items)
+    del at
+    return tabulator
+
+
+@given(records(), st.sampled_from([None, 1]))
+@settings(max_examples=400, deadline=None)
+@example(
+    [{"conversations": [{"from": "human", "value": "[1, 2, 3, 4]"}, {"from": "gpt", "value": "<box>1 2 3 4</box>"}]}],
+    None,
+)
+@example([{"id": 0, "image": "data:,x", "conversations": [{"from": "human", "value": "<image>"}]}], 1)
+def test_the_quick_way_is_the_general_way(made: list[dict[str, Any]], indent: int | None) -> None:
+    texts = [json.dumps(r, indent=indent, ensure_ascii=False) for r in made]
+    gap = ",\n" if indent else ", "
+    usual = layout(made, start_of(texts[0].encode()))
+    if usual is None:
+        return
+    quick = Tabulator(PLAN)
+    count = Typed(usual, quick).add(gap.join(texts).encode(), lines=False)
+    if count is None:
+        assert not quick.tables.named()
+        return
+    assert count == len(made)
+    assert _columns(quick) == _columns(_generally(made, texts, gap))
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        '{"id": 1, "id": 2, "conversations": [{"from": "human", "value": "a"}]}',
+        '{"id": 1, "conversations": [{"from": "human", "value": "a", "value": "b"}]}',
+        '{"id": {"a": 1, "a": 2}, "conversations": [{"from": "human", "value": "\\": \\":"}]}',
+    ],
+)
+def test_a_key_that_stands_twice_is_found_the_quick_way(twice: str) -> None:
+    plain = '{"id": 1, "conversations": [{"from": "human", "value": "a \\": b"}]}'
+    usual = layout([json.loads(plain)], start_of(plain.encode()))
+    assert usual is not None
+    tabulator = Tabulator(PLAN)
+    assert Typed(usual, tabulator).add(f"{plain},{twice},{plain}".encode(), lines=False) == 3
+    assert [bool(k) for k in tabulator.tables.record.lists["repeated_key"]] == [False, True, False]
+
+
+def test_lines_are_read_the_quick_way(tmp_path: Path) -> None:
+    lines = [json.dumps({"messages": [{"role": "user", "content": f"q{i}"}], "n": i}) for i in range(5)]
+    usual = layout([json.loads(line) for line in lines], start_of(lines[0].encode()))
+    assert usual is not None
+    tabulator = Tabulator(PLAN)
+    assert Typed(usual, tabulator).add("\n".join(lines).encode() + b"\n", lines=True) == 5
+    assert tabulator.tables.record.lists["line"] == [1, 2, 3, 4, 5]
