@@ -77,6 +77,18 @@ _DECLARED = (
         context=(_TEXT, "up to 80 characters around the problem"),
     ),
     _table(
+        "registry",
+        "one leaf of an entry of LLaMA-Factory's dataset_info.json whose dataset is looked at, or what is wrong with it",
+        name=(_TEXT, "the dataset"),
+        file=(_TEXT, "its file, as record.path names it; NULL when it is not here"),
+        key=(_TEXT, "path in the entry: file_name, formatting, columns/images, tags/role_tag ..."),
+        value=(_TEXT, "value as text; NULL in a row that tells a problem"),
+        looked_up=(_FLAG, "a column that the trainer looks up in every record"),
+        problem=(_TEXT, "what is wrong with this leaf; NULL for nothing"),
+        fatal=(_FLAG, "the trainer stops on the problem; else it passes over it without a word"),
+        place=(LOCATION, "where it stands"),
+    ),
+    _table(
         "source",
         "one configuration file that was read",
         path=(_TEXT, "as the user named it"),
