@@ -22,7 +22,6 @@ from lorachk.facts.records.datafile import DataFile
 from lorachk.facts.records.dialect import shape
 from lorachk.facts.records.inputs import expand
 from lorachk.facts.records.item import Item
-from lorachk.facts.records.parallel import PARALLEL, Parallel
 from lorachk.facts.records.reader import Reader
 from lorachk.facts.records.scan import Written
 from lorachk.facts.records.tabulate import Plan, Tabulator, write
@@ -31,6 +30,7 @@ from lorachk.run import Run
 
 _HEAD = 200  # records from which trainer and layout are told
 _TOGETHER = 512  # records taken apart at once
+_PARALLEL = 24 << 20  # bytes of data from which processes are worth starting
 _KEPT = 20_000  # rows that are gathered before they go to the sink
 TABLES = ("record", "field", "turn", "image", "box")
 
@@ -43,7 +43,7 @@ def collect(context: Context) -> None:
     files = [*_files(context, run.data, "train"), *_files(context, run.eval_data, "eval")]
     if not files:
         return
-    large = sum(file.bytes for file in files) > PARALLEL
+    large = sum(file.bytes for file in files) > _PARALLEL
     cast(ColumnSink, context.sink).name_paths([file.path for file in files], large=large)
     with tempfile.TemporaryDirectory(prefix="lorachk-scan-") as folder, _no_garbage_collection():
         collected = _Collected(context, Path(folder))
@@ -105,7 +105,11 @@ class _Collected:
         )
         self._context.say(f"reading {file.path}")
         before = self._records
-        parallel = Parallel(reader, head, plan, self._folder, options.workers) if file.bytes > PARALLEL else None
+        parallel = None
+        if file.bytes > _PARALLEL:
+            from lorachk.facts.records.parallel import Parallel
+
+            parallel = Parallel(reader, head, plan, self._folder, options.workers)
         if parallel and parallel.possible:
             items.close()  # type: ignore[attr-defined]
             for scanned, base in parallel.scan(partial(self._tell, file)):

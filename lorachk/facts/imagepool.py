@@ -6,7 +6,6 @@ death the chunk is tried again image by image, so that exactly the culprit is ac
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import queue
 import signal
@@ -154,6 +153,8 @@ class _Keeper(threading.Thread):
 
     def _begin(self) -> None:
         # Not fork: threads of other libraries (DuckDB) may hold locks.
+        import multiprocessing
+
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._current = context.RawValue("q", -1)

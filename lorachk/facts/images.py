@@ -16,7 +16,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from lorachk.facts.imagefetch import NotFetched, fetch
 from lorachk.facts.imagefile import SECONDS, ImageFacts, decode, inspect, survey, tame
 from lorachk.facts.imagepaths import Resolved, Resolver
 from lorachk.facts.imagepool import Pool, Task, cpus
@@ -89,6 +88,8 @@ def look(task: Task, seconds: float) -> ImageFacts:
     """Facts of one image, in a process of its own."""
     source = task.source
     if isinstance(source, str) and _is_url(source):
+        from lorachk.facts.imagefetch import NotFetched, fetch  # with it urllib.request, ssl, email ...
+
         try:
             source = fetch(source, seconds=seconds)
         except NotFetched as error:

@@ -20,7 +20,6 @@ from lorachk.facts.records.tabulate import Plan
 from lorachk.facts.records.typed import layout
 from lorachk.facts.records.verdicts import loader
 
-PARALLEL = 24 << 20  # bytes of data from which processes are worth starting
 _AHEAD = 2  # parts that wait beside those being scanned
 _BEGINNING = 4 << 20  # bytes in which the first records are looked for
 
