@@ -1,6 +1,8 @@
 """What lm-sys/FastChat's fastchat/train/train.py (0e6d3e4; also behind train_lora.py) does with a record.
 
 Nothing is caught; without --lazy_preprocess the run stops before its first step. Images are not read.
+
+Compared with its own preprocess (a tokenizer of characters) on 20,000 random records.
 """
 
 from __future__ import annotations

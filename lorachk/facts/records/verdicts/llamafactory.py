@@ -5,6 +5,9 @@ data/converter.py turns it into prompt and response by the columns and tags of i
 placeholders with images, and the formatters take nothing but text: both raise and stop the run before its first step.
 
 Records go through `datasets`: a key that a record lacks is null there (and stops the run where no record has it).
+
+Compared with its own converters, DatasetAttr and _validate_messages on 68,000 random records in five mappings; the
+formatters were read, not run.
 """
 
 from __future__ import annotations
@@ -63,7 +66,7 @@ _ROLE_CONTENT = _FROM_VALUE._replace(
 )
 
 
-def judge(value: Any, shape: Shape, settings: Settings) -> Verdict:
+def judge(value: Any, _shape: Shape, settings: Settings) -> Verdict:
     """The fate of one record, every image opened."""
     if not isinstance(value, dict):
         return crash(f"datasets reads no record that is {named(value)}")
@@ -85,7 +88,7 @@ def judge(value: Any, shape: Shape, settings: Settings) -> Verdict:
     if isinstance(found, Verdict):
         # Another entry may give the roles other names, or the columns.
         return found if settings.mapping is not None or found.kind == "crash" else unknown(f"{_ASK}; {found.reason}")
-    return _encoded(value, columns, found, settings.multimodal) or _unread(shape, columns) or KEPT
+    return _encoded(value, columns, found, settings.multimodal) or _unread(value, columns) or KEPT
 
 
 def _guess(value: dict[str, Any]) -> Columns | None:
@@ -211,7 +214,7 @@ def _openai(value: dict[str, Any], columns: Any) -> Messages | Verdict:
             )
     if len(messages) % 2:
         return dropped(f"Invalid message count: {len(messages)} turns without the system turn")
-    return fault or messages or dropped("Dropped invalid example: no turns")
+    return (fault or messages) if messages else dropped("Dropped invalid example: no turns")
 
 
 def _encoded(value: dict[str, Any], columns: Any, messages: Messages, multimodal: bool | None) -> Verdict | None:
@@ -299,8 +302,8 @@ def _counted(there: int, count: int, kind: str, multimodal: bool | None) -> Verd
     )
 
 
-def _unread(shape: Shape, columns: Any) -> Verdict | None:
-    if shape.images and not columns.images:
+def _unread(value: dict[str, Any], columns: Any) -> Verdict | None:
+    if not columns.images and (value.get("images") or value.get("image")):
         return changed("dataset_info.json names no images column: the images are left out")
     return None
 

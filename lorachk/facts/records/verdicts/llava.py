@@ -2,6 +2,8 @@
 
 Nothing is caught: what fails stops the run when a worker reaches the record, without naming it. The number of images
 is checked nowhere; `prepare_inputs_labels_for_multimodal` takes one image per `<image>` that is left.
+
+Compared with its own preprocess_multimodal and preprocess (v1; a tokenizer of characters) on 20,000 random records.
 """
 
 from __future__ import annotations

@@ -61,7 +61,35 @@ def verdict(value: Any, pictures: Sequence[Picture], llm_type: str = "qwen", len
 
 def judge(value: Any, _shape: Shape, settings: Settings) -> Verdict:
     """The fate of one record, every image opened and nothing too long."""
+    if _plain(value):
+        return KEPT
     return verdict(value, (), settings.llm_type)
+
+
+def _plain(value: Any) -> bool:
+    """Whether it is plain to see that the record is kept, which nearly every one is: no mark but <image> in front."""
+    if not isinstance(value, dict) or not isinstance(value.get("image"), str):
+        return False
+    turns = value.get("conversations")
+    if not isinstance(turns, list) or len(turns) < 2:
+        return False
+    mark, answered = PLACEHOLDER, False
+    for turn in turns:
+        if not isinstance(turn, dict):
+            return False
+        text, role = turn.get("content"), turn.get("role")
+        if not isinstance(text, str) or not text or text.isspace():
+            return False
+        if "<" in text and (text.count("<") > 1 or not mark or mark not in text):
+            return False
+        if role == "assistant":
+            if mark:
+                return False
+            answered = True
+        elif role != "user":
+            return False
+        mark = ""
+    return answered
 
 
 def _open_images(value: Any, pictures: Sequence[Picture]) -> str | None:

@@ -2,6 +2,8 @@
 
 Images stand in the text as <img>path</img> and are opened in the model's forward. The tokenizer is the model's own
 (Qwen/Qwen-VL-Chat, tokenization_qwen.py), which refuses an <img> that is not closed. Nothing is caught.
+
+Compared with its own preprocess (a tokenizer that refuses an open <img>) on 20,000 random records.
 """
 
 from __future__ import annotations

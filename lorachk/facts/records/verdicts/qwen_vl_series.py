@@ -1,6 +1,9 @@
 """What 2U1/Qwen2-VL-Finetune's (Qwen-VL-Series) src/dataset/sft_dataset.py (6695161) does with a record.
 
 Nothing is caught. Turns are read in pairs by position: the first is masked, the second trained, whoever speaks.
+
+Compared with its own SupervisedDataset (a processor that counts) on 28,000 random records; that image tokens in an
+answer stop the forward was not run.
 """
 
 from __future__ import annotations
@@ -36,7 +39,9 @@ def judge(value: Any, _shape: Shape, _settings: Settings) -> Verdict:
             return crash(fault)
     if value.get("conversations") is None:
         return crash("KeyError or TypeError: the record has no conversations")
-    turns = value["conversations"] or []
+    turns = value["conversations"]
+    if turns in ("", {}):
+        turns = []
     if not isinstance(turns, list):
         return crash(f"TypeError: conversations is {named(turns)}, not a list")
     tag = "<video>" if kind == "video" else PLACEHOLDER

