@@ -580,6 +580,7 @@ def test_broken_parquet_is_a_fault_and_no_traceback() -> None:
     middle = len(whole) // 2
     make("cut.parquet", content=whole[:5000])
     assert rows("cut.parquet")[1][0].endswith("it is cut off (an incomplete download or copy?)")
+    assert place("cut.parquet", 0) is None  # a line of binary data would be shown
     for content in (
         b"PAR1",
         b"PAR1" + bytes(1000) + b"PAR1",

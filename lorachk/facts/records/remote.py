@@ -48,8 +48,9 @@ def fetch(url: str, where: str | None, say: Callable[[str], None]) -> list[tuple
                 fetched.append((label, spool(cast(BinaryIO, source), label, say)))
     except UsageError:
         raise
-    except FileNotFoundError:
-        raise UsageError(f"no such data file: {shown(url)}", where=where) from None
+    except FileNotFoundError as error:  # over HTTP also for a server that does not answer
+        cause = _first_line(error.__cause__).replace(url, shown(url)) if error.__cause__ else None
+        raise UsageError(f"no such data file: {shown(url)}", where=where, hint=cause) from None
     except Exception as error:  # every kind of storage has its own
         reason = _first_line(error).replace(url, shown(url))
         raise UsageError(f"{shown(url)} cannot be read: {reason}", where=where, hint=_hint(error, scheme)) from None

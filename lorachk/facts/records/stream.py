@@ -162,9 +162,15 @@ def lines(stream: Source, first: bytes, longest: int) -> Iterator[tuple[int, byt
         rest += block
 
 
-def place(source: DataFile | Path | str, offset: int) -> Place:
-    """Line, column and surroundings of `offset` bytes into the stream; reads the file once more up to there."""
+def place(source: DataFile | Path | str, offset: int) -> Place | None:
+    """Line, column and surroundings of `offset` bytes into the stream; reads the file once more up to there.
+
+    None for Parquet, which has no lines.
+    """
     stream = Stream(source)
+    if stream.file.container == "parquet":
+        stream.close()
+        return None
     try:
         line, characters, seen, before = 1, 0, 0, b""
         while block := stream.read():
