@@ -100,7 +100,6 @@ def test_skipped_rules_can_fail_the_gate(lorachk, tmp_path):
     ("words", "says"),
     [
         (["data", "missing.json"], "missing.json"),
-        (["data", "."], "."),
         (["data"], "no dataset is named"),
         (["model"], "nothing to check is named"),
         (["smoke-train"], "no model is named"),
@@ -119,7 +118,7 @@ def test_skipped_rules_can_fail_the_gate(lorachk, tmp_path):
         (["rules", "test", "god.json"], "did you mean good.json?"),
         (["data", "--facts", "god.json"], "did you mean good.json?"),
         (["data", "good.json", "--facts", "good.json"], "instead of a dataset"),
-        (["explain", "D1O1"], "D101"),
+        (["explain", "bad-rolse"], "D105 bad-roles"),
         (["sql", "SELECT 1", "--fromat", "json"], "did you mean --format?"),
         (["model", "--gpu", "RTX 4909", "--config", "good.json"], "RTX 4090"),
         (["model", "--config", "good.json", "--select", "Z999"], "Z999"),

@@ -57,6 +57,9 @@ def role_names(record: Record, around: Around) -> Change | None:
     wanted = wanted if exact else BY_STYLE.get(style)
     if wanted is None:
         return None
+    known = wanted.names.values()
+    if all(turn.role in known for turn in record.shape.turns or ()):  # nearly always
+        return None
     turns = record.value[member]
     changed = []
     for turn in turns:

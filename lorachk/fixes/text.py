@@ -75,8 +75,10 @@ def usual_place(record: Record, around: Around) -> Change | None:
     MiniCPM-V (finetune/dataset.py): block and line break before the first turn, of a single image. ms-swift
     (template/base.py::_add_default_tags): the missing tags before the first message. InternVL: as MiniCPM-V.
     """
-    images, before = record.shape.images, texts(record)
-    if not before or record.shape.placeholders or not images:
+    images = record.shape.images
+    if around.trainer not in ("minicpmv", "internvl", "ms-swift") or record.shape.placeholders or not images:
+        return None
+    if not (before := texts(record)):
         return None
     if around.trainer in ("minicpmv", "internvl"):
         mark = f"{PLACEHOLDER}\n" if isinstance(record.value.get("image"), str) else ""
@@ -93,8 +95,10 @@ def usual_place(record: Record, around: Around) -> Change | None:
 
 def missing_place(record: Record, around: Around) -> Change | None:
     """A placeholder where the trainer would ignore the image, or stop. Unsafe: something else is trained."""
-    images, before = record.shape.images, texts(record)
-    if not before or record.shape.placeholders or not images or record.shape.dialect not in ("llava", "messages"):
+    images = record.shape.images
+    if record.shape.placeholders or not images or record.shape.dialect not in ("llava", "messages"):
+        return None
+    if not (before := texts(record)):
         return None
     if around.trainer not in (None, "llava", "qwen-vl", "qwen-vl-series", "llamafactory"):
         return None
