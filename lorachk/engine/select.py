@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -40,6 +39,8 @@ def validated(selection: Selection, pages: Sequence[Page]) -> Selection:
     for where, texts in (("--select", selection.select), ("--ignore", tuple(selection.ignore))):
         for text in texts:
             if text != "ALL" and not any(_matches(p, text) for p in pages):
+                import difflib
+
                 names = [p.code for p in pages] + [p.name for p in pages]
                 near = difflib.get_close_matches(text, names, 3, 0.5)
                 hint = f"did you mean {', '.join(near)}?" if near else "see `lorachk rules list`"

@@ -6,7 +6,6 @@ import math
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -70,6 +69,7 @@ class Store:
         self.limits = limits or Limits()
         self.collected: set[str] = set()
         self.locked = False
+        self._reading = False  # in a read-only transaction
         self._compressed = False
         self._folder = Path(tempfile.mkdtemp(prefix="lorachk-store-"))
         self._db: duckdb.DuckDBPyConnection = driver().connect(
@@ -244,20 +244,34 @@ class Store:
         Raises RuleTimeout after `seconds` (default: the limit), and DuckDB's own errors.
         """
         seconds = self.limits.seconds if seconds is None else seconds
-        with self._read_only():
-            try:
-                with self._deadline.within(seconds):
-                    return self.look(sql, parameters)
-            except driver().InterruptException as error:
-                if self._deadline.passed:
-                    raise RuleTimeout(f"stopped after {seconds:g} s") from error
-                raise
+        if not self._reading:
+            self._db.execute("BEGIN TRANSACTION READ ONLY")
+            self._reading = True
+        try:
+            with self._deadline.within(seconds):
+                return self.look(sql, parameters)
+        except driver().InterruptException as error:
+            if self._deadline.passed:
+                raise RuleTimeout(f"stopped after {seconds:g} s") from error
+            raise
+        finally:
+            if not self.locked:  # afterwards nothing is written: one transaction serves all rules
+                self._end_reading()
 
     def look(self, sql: str, parameters: Sequence[Any] = ()) -> Result:
-        """Run a small query of the engine's own, without a transaction and a time limit: a third of the time."""
-        cursor = self._db.execute(sql, parameters)
-        columns = [d[0] for d in cursor.description or ()]
-        return Result(columns, cursor.fetchall())
+        """Run a small query of the engine's own, without a transaction and a time limit of its own."""
+        try:
+            cursor = self._db.execute(sql, parameters)
+            columns = [d[0] for d in cursor.description or ()]
+            return Result(columns, cursor.fetchall())
+        except BaseException:
+            self._end_reading()  # an error ends it for DuckDB, too
+            raise
+
+    def _end_reading(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._db.execute("ROLLBACK")
 
     def table_names(self, sql: str) -> set[str]:
         """Tables that `sql` reads."""
@@ -274,14 +288,6 @@ class Store:
     def count(self, table: str) -> int:
         """Rows in a table."""
         return int(self.look(f'SELECT count(*) FROM "{table}"').rows[0][0])  # noqa: S608
-
-    @contextmanager
-    def _read_only(self) -> Iterator[None]:
-        self._db.execute("BEGIN TRANSACTION READ ONLY")
-        try:
-            yield
-        finally:
-            self._db.execute("ROLLBACK")
 
     # -- keeping
 
