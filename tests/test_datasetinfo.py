@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lorachk.cli import main
 from lorachk.errors import UsageError
 from lorachk.facts.records.datasetinfo import (
     Mapping_,
@@ -240,3 +241,21 @@ def test_a_registry_stands_for_its_datasets(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="registers no dataset") as error:
         expand([nothing], "train")
     assert "gone.json not found" in str(error.value.hint)
+
+
+def test_a_turn_of_a_mapped_record_is_found_in_the_file(tmp_path: Path) -> None:
+    """Under a map, turns are counted as the trainer counts them; the line has to be that of the turn all the same."""
+    entry = {
+        "file_name": "docs.json",
+        "formatting": "sharegpt",
+        "columns": {"messages": "dialog", "system": "rules"},
+        "tags": {"role_tag": "who", "content_tag": "says", "user_tag": "guest", "assistant_tag": "host"},
+    }
+    record = {"rules": "Be kind.", "dialog": [{"who": "guest", "says": "Hi"}, {"who": "stranger", "says": "Hello"}]}
+    path = registry(tmp_path, {"mine": entry}, docs__json=json.dumps([record], indent=1))
+    report = tmp_path / "report.json"
+    for options in (["--trainer", "llamafactory", str(tmp_path / "docs.json")], [path]):
+        main(["data", *options, "--select", "D105,D116", "--format", "json", "--output", str(report)])
+        (finding,) = [f for f in json.loads(report.read_text())["findings"] if f["rule"] == "D105"]
+        (place,) = finding["locations"]
+        assert (place["pointer"], place["line"]) == ("/0/dialog/1", 9)

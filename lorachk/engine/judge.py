@@ -139,7 +139,12 @@ def _spot(store: Store, path: str, record: int, turn: int | None, position: int 
     if turn is None and position is not None:
         sql = "SELECT pointer FROM image WHERE path = ? AND record = ? AND position = ?"
         inner = next((r[0] for r in store.look(sql, (*here, position)).rows), None)
-    return locate(Start(path, *rows[0]), turn=turn, inner=inner)
+    # The scan goes by a dataset_info.json when LLaMA-Factory is the trainer, or when that file was named as the data.
+    sql = "SELECT count(*) > 0 FROM run WHERE trainer = 'llamafactory' OR ? IN (SELECT file FROM registry)"
+    (mapped,) = store.look(sql, (path,)).rows[0]
+    offset, line, pointer = rows[0]
+    start = Start(path, offset, line, pointer, bool(mapped))
+    return locate(start, turn=turn, inner=inner)
 
 
 def plain_rows(store: Store, table: str) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lorachk.errors import UsageError
+from lorachk.facts.records.datasetinfo import mapping_for
 from lorachk.facts.records.dialect import shape, turn_pointer
 from lorachk.launchers.positions import parse_json
 
@@ -26,12 +27,16 @@ class Spot(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Where a record starts: file, byte offset in its UTF-8 text, line, and pointer of the record in the file."""
+    """Where a record starts: file, byte offset in its UTF-8 text, line, and pointer of the record in the file.
+
+    `mapped`: it was taken apart by the columns of the dataset_info.json beside it.
+    """
 
     path: str
     offset: int | None
     line: int | None
     pointer: str | None
+    mapped: bool = False
 
 
 def locate(start: Start, *, turn: int | None = None, inner: str | None = None) -> Spot:
@@ -46,7 +51,7 @@ def locate(start: Start, *, turn: int | None = None, inner: str | None = None) -
         text, col = _read(start.path, start.offset)
         value, end = json.JSONDecoder().raw_decode(text)
         if turn is not None:
-            found = shape(value)
+            found = shape(value, mapping_for(start.path) if start.mapped else None)
             inner = turn_pointer(found, turn) if turn < len(found.turns or ()) else inner
         places = parse_json(text[:end], start.path).places
     except (OSError, ValueError, UsageError, RecursionError):
