@@ -3,43 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from lorachk.engine.store import Limits, Store
 from lorachk.errors import UsageError
-from lorachk.facts.collector import Context, NotCollected, Row
+from lorachk.facts.collector import Context, NotCollected
 from lorachk.facts.dataset import collect
-from lorachk.facts.records.dialect import shape
-from lorachk.facts.records.lengths import Span, bounds
-from lorachk.facts.tables import tables
+from lorachk.facts.records.lengths import Span, TurnSize, bounds
 from lorachk.run import Run
 
 
-class Sink:
-    def __init__(self) -> None:
-        self.tables: dict[str, list[Row]] = defaultdict(list)
-        self.unknowns: dict[str, tuple[str, int | None]] = {}
+class Collected:
+    """What the collector put into a store: rows of each table, and what it stated to be unknown."""
 
-    def add(self, table: str, rows: Iterable[Row]) -> None:
-        names = {c.name for c in tables()[table].columns}
-        for row in rows:
-            assert row.keys() <= names
-            self.tables[table].append(row)
-        self.tables[table]  # adding nothing is a statement, too
-
-    def unknown(self, fact: str, reason: str, count: int | None = None) -> None:
-        self.unknowns[fact] = (reason, count)
+    def __init__(self, store: Store) -> None:
+        self.tables = {t: store.rows(t) for t in sorted(store.collected)}
+        self.unknowns = {r["fact"]: (r["reason"], r["count"]) for r in self.tables.pop("unknown", [])}
 
 
-def collected(**run: Any) -> Sink:
-    sink = Sink()
-    collect(Context(Run(**run), sink))
-    return sink
+def collected(**run: Any) -> Collected:
+    with Store(Limits(memory="500MB")) as store:
+        collect(Context(Run(**run), store))
+        return Collected(store)
 
 
 def turns(*texts: str) -> list[dict[str, str]]:
@@ -62,12 +51,12 @@ def test_all_tables_of_a_minicpmv_file(data: Path) -> None:
     sink = collected(data=[path], family="minicpmv26", max_length=2048)
     (record,), (image,), (encoding,) = sink.tables["record"], sink.tables["image"], sink.tables["encoding"]
     assert (record["dialect"], record["verdict"], record["line"], record["pointer"]) == ("minicpmv", "kept", 2, "/0")
-    assert (image["tokens"], image["pieces"], image["decodes"], image["line"]) == (665, 10, True, 3)
+    assert (image["tokens"], image["pieces"], image["decodes"], image["pointer"]) == (665, 10, True, "/image")
     assert encoding["image_tokens"] == 665
     assert (encoding["cut"], encoding["image_cut"]) == (False, False)
     second = sink.tables["turn"][1]
-    assert (second["line"], second["pointer"]) == (9, "/0/conversations/1")
     assert (second["characters"], second["bytes"], second["speaker"]) == (1, 2, "assistant")
+    assert (second["previous"], second["blank"]) == ("user", False)
     assert sink.tables["dataset"][0]["expected"] == "array"
     assert sink.unknowns == {}
 
@@ -124,7 +113,7 @@ def test_urls_are_not_fetched_and_unknown(data: Path) -> None:
 
 def test_a_dataset_of_another_kind_is_unknown(data: Path) -> None:
     """Rules on turns would else pass for a dataset nobody could read."""
-    sink = collected(data=[write(data, {"instruction": "q", "output": "a"})])
+    sink = collected(data=[write(data, {"question": "q", "reply": "a"})])
     assert "turn" not in sink.tables
     assert "conversation" in sink.unknowns["turn"][0]
 
@@ -169,7 +158,11 @@ def test_hostile_records_do_not_stop_the_scan(data: Path) -> None:
 def test_bounds_hold_for_a_byte_tokenizer_and_a_word_tokenizer() -> None:
     """The exact lengths of two extreme tokenizers lie within the bounds."""
     record = {"image": "a", "conversations": turns("<image>\nWas kostet das?", "Fünf Euro.", "Und das?", "Nichts.")}
-    found = bounds(shape(record), [Span(66, 66)])
+    sizes = [
+        TurnSize(t["role"], len(t["content"]), len(t["content"].encode()), t["content"].count("<image>"), [])
+        for t in record["conversations"]
+    ]
+    found = bounds(sizes, [(None, Span(66, 66))])
     texts = [t["content"].replace("<image>", "") for t in record["conversations"]]
     bytes_ = sum(len(t.encode()) for t in texts) + 5 * 4 + 11 + 66
     words = 4 + 4 * 4 + 66

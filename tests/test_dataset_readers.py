@@ -172,15 +172,6 @@ def test_arrow_is_foreign_and_not_broken(file: Path) -> None:
     assert (reader.foreign, reader.fault, items) == ("Arrow", None, [])
 
 
-def test_lines_of_turns(file: Path) -> None:
-    records = [{"conversations": [{"role": "user", "content": "a\nb"}, {"role": "assistant", "content": "c"}]}] * 2
-    data = json.dumps(records, indent=2)
-    _, items = read(file, data)
-    lines = data.split("\n")
-    for item in items:
-        assert ['"role": "user"' in lines[turns[0]], '"role": "assistant"' in lines[turns[1]]] == [True, True]
-
-
 def test_memory_is_bounded_by_the_block_and_not_by_the_file(file: Path) -> None:
     import tracemalloc
 

@@ -73,6 +73,11 @@ class ArrayReader:
         self._sized = (0, 0)  # up to which index of the text bytes were counted, and how many
         self._counted = (0, 0)  # up to which index of the text lines were counted, and how many
 
+    @property
+    def index(self) -> int:
+        """Number of the next record; those that could not be read count."""
+        return self._index
+
     def __iter__(self) -> Iterator[Item]:
         """All records that can be read."""
         more = True

@@ -85,7 +85,7 @@ class Parallel:
                     return
                 base = self._next
                 self._note(scanned, base)
-                self._next = Base(base.record + scanned.records, base.line + scanned.newlines, base.offset + part.size)
+                self._next = Base(base.record + scanned.places, base.line + scanned.newlines, base.offset + part.size)
                 yield scanned, base
                 tell(self._next.offset)
         finally:

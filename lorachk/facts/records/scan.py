@@ -29,9 +29,13 @@ class Written(NamedTuple):
 
 
 class Scanned(NamedTuple):
-    """What a part held: records, line breaks, columns, key paths, faults; `unfinished`: it was cut inside a record."""
+    """What a part held: records, line breaks, columns, key paths, faults; `unfinished`: it was cut inside a record.
+
+    `places` counts the records that could not be read, too.
+    """
 
     records: int
+    places: int
     newlines: int
     written: list[Written]
     fields: list[tuple[str, str, int, int]]
@@ -69,6 +73,7 @@ def scan(job: Job, part: Part, number: int) -> Scanned:
     odd: Item | None = None
     unfinished = False
     records = typed.add(_inside(data, job.lines), lines=job.lines) if typed else None
+    places = records or 0
     if records is None:
         records = 0
         reader = _general(job, data, faults)
@@ -82,10 +87,12 @@ def scan(job: Job, part: Part, number: int) -> Scanned:
                 tabulator.add(batch)
                 batch = []
         tabulator.add(batch)
-        unfinished = reader.array is not None and reader.array.unfinished
+        places = records
+        if reader.array is not None:
+            places, unfinished = reader.array.index, reader.array.unfinished
     fields, cut = list(tabulator.fields.rows()), tabulator.fields.cut
     written = [Written(*w) for w in write(tabulator.clear(), job.folder, f"{os.getpid()}-{number}")]
-    return Scanned(records, newlines, written, fields, cut, faults, odd, tabulator.undecoded, unfinished)
+    return Scanned(records, places, newlines, written, fields, cut, faults, odd, tabulator.undecoded, unfinished)
 
 
 def _inside(data: bytes, lines: bool) -> bytes:
