@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lorachk.engine.finding import Finding, Place, Report, Skipped, spelled
-from lorachk.engine.page import Page, place_columns
+from lorachk.engine.finding import Finding, Report, Skipped, spelled
+from lorachk.engine.page import Page
+from lorachk.engine.places import places
 from lorachk.engine.select import Selection
 from lorachk.engine.store import RuleTimeout, Store
 from lorachk.stopping import received
-
-if TYPE_CHECKING:
-    from lorachk.facts.records.locate import Spot
 
 _SHOWN = 10  # places kept per finding; the count says how many there are
 
@@ -77,9 +75,10 @@ def _judge_one(store: Store, page: Page, unknown: dict[str, dict[str, Any]], rep
 
 def _each(store: Store, page: Page) -> list[Finding]:
     """Every row is a finding."""
+    rows = store.query(page.sql).dicts()
     return [
-        Finding(page.code, page.name, page.severity, str(row["message"]), page.fix, _places(store, row))
-        for row in store.query(page.sql).dicts()
+        Finding(page.code, page.name, page.severity, str(row["message"]), page.fix, where)
+        for row, where in zip(rows, places(store, rows), strict=True)
     ]
 
 
@@ -107,44 +106,8 @@ def _grouped(store: Store, page: Page) -> list[Finding]:
     count, total = int(rows[0]["lorachk_count"]), store.count(of)
     values = {**rows[0], **spelled(count, total)}
     message = re.sub(r"{(\w+)}", lambda m: str(values[m.group(1)]), page.head.message)
-    places = tuple(p for row in rows for p in _places(store, row, note=str(row["message"])))
-    return [Finding(page.code, page.name, page.severity, message, page.fix, places, count, total, of)]
-
-
-def _places(store: Store, row: dict[str, Any], note: str | None = None) -> tuple[Place, ...]:
-    """Locations of a row, from `at` (a location or a list of them) or from single columns."""
-    at = row.get("at")
-    if at is not None:
-        several = at if isinstance(at, list) else [at]
-        made = [Place(a["path"], a["line"], a["col"], a["pointer"], note=note) for a in several if a and a["path"]]
-        return tuple(dict.fromkeys(made))
-    if not place_columns(list(row)):
-        return ()
-    path, record, turn = row.get("path"), row.get("record"), row.get("turn")
-    line, col, pointer = row.get("line"), row.get("col"), row.get("pointer")
-    if path is not None and record is not None and line is None:
-        line, col, pointer = _spot(store, path, record, turn, row.get("position"))
-    return (Place(path, line, col, pointer, record, turn, note),)
-
-
-def _spot(store: Store, path: str, record: int, turn: int | None, position: int | None) -> Spot:
-    """Where a record, one of its turns or one of its images stands."""
-    from lorachk.facts.records.locate import Spot, Start, locate
-
-    here = (path, record)
-    rows = store.look('SELECT "offset", line, pointer FROM record WHERE path = ? AND record = ?', here).rows
-    if not rows:
-        return Spot(None, None, None)
-    inner = None
-    if turn is None and position is not None:
-        sql = "SELECT pointer FROM image WHERE path = ? AND record = ? AND position = ?"
-        inner = next((r[0] for r in store.look(sql, (*here, position)).rows), None)
-    # The scan goes by a dataset_info.json when LLaMA-Factory is the trainer, or when that file was named as the data.
-    sql = "SELECT count(*) > 0 FROM run WHERE trainer = 'llamafactory' OR ? IN (SELECT file FROM registry)"
-    (mapped,) = store.look(sql, (path,)).rows[0]
-    offset, line, pointer = rows[0]
-    start = Start(path, offset, line, pointer, bool(mapped))
-    return locate(start, turn=turn, inner=inner)
+    where = tuple(place for of_row in places(store, rows, notes=True) for place in of_row)
+    return [Finding(page.code, page.name, page.severity, message, page.fix, where, count, total, of)]
 
 
 def plain_rows(store: Store, table: str) -> list[dict[str, Any]]:
