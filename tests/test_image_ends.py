@@ -71,7 +71,7 @@ def test_whole_files_are_whole_and_counted(kind: str, mode: str, options: dict[s
 def test_a_cut_file_is_judged_as_pillow_judges_it(kind: str, mode: str, options: dict[str, Any], share: float) -> None:
     data = made(kind, mode, options)
     cut = data[: int(len(data) * share)]
-    assert (inspect(cut, full=False).decodes is not False) == pillow(cut)
+    assert (inspect(cut, full=False, hostile=True).decodes is not False) == pillow(cut)
 
 
 @pytest.mark.parametrize(("kind", "mode", "options"), [k for k in _KINDS if k[0] in ("JPEG", "PNG", "GIF", "WEBP")])
@@ -90,7 +90,7 @@ def test_an_end_marker_in_a_thumbnail_is_not_the_end() -> None:
     data = made("JPEG", "RGB", {"exif": exif})
     cut = data[: data.index(thumbnail) + len(thumbnail)]
     assert cut.endswith(b"\xff\xd9")
-    assert inspect(cut, full=False).decodes is False
+    assert inspect(cut, full=False, hostile=True).decodes is False
 
 
 def test_transparency_is_that_of_the_pixels() -> None:
@@ -98,8 +98,8 @@ def test_transparency_is_that_of_the_pixels() -> None:
     clear, opaque = io.BytesIO(), io.BytesIO()
     Image.new("RGBA", (9, 9), (1, 2, 3, 0)).save(clear, "PNG")
     Image.new("RGBA", (9, 9), (1, 2, 3, 255)).save(opaque, "PNG")
-    assert inspect(clear.getvalue(), full=True).transparency is True
-    assert inspect(opaque.getvalue(), full=True).transparency is False
-    assert inspect(opaque.getvalue(), full=False).transparency is None
-    assert inspect(made("PNG", "P", {"transparency": 3}), full=False).transparency is True
-    assert inspect(made("JPEG", "RGB", {}), full=False).transparency is False
+    assert inspect(clear.getvalue(), full=True, hostile=True).transparency is True
+    assert inspect(opaque.getvalue(), full=True, hostile=True).transparency is False
+    assert inspect(opaque.getvalue(), full=False, hostile=True).transparency is None
+    assert inspect(made("PNG", "P", {"transparency": 3}), full=False, hostile=True).transparency is True
+    assert inspect(made("JPEG", "RGB", {}), full=False, hostile=True).transparency is False

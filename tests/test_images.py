@@ -11,7 +11,7 @@ from PIL import Image
 
 from lorachk.facts.imagefile import inspect
 from lorachk.facts.imagepaths import Resolver
-from lorachk.facts.images import Images
+from lorachk.facts.images import inline
 
 
 def made(path: Path, size: tuple[int, int] = (64, 48), mode: str = "RGB", **options: object) -> Path:
@@ -36,7 +36,7 @@ def made(path: Path, size: tuple[int, int] = (64, 48), mode: str = "RGB", **opti
 )
 @pytest.mark.parametrize("full", [True, False])
 def test_whole_images_are_whole(tmp_path: Path, name: str, mode: str, full: bool) -> None:
-    facts = inspect(str(made(tmp_path / name, mode=mode)), full=full)
+    facts = inspect(str(made(tmp_path / name, mode=mode)), full=full, hostile=True)
     assert (facts.width, facts.height, facts.problem) == (64, 48, None)
     assert facts.decodes is not False
     assert facts.mode == mode
@@ -46,7 +46,7 @@ def test_whole_images_are_whole(tmp_path: Path, name: str, mode: str, full: bool
 def test_truncation_shows_without_decoding_every_image(tmp_path: Path, name: str) -> None:
     file = made(tmp_path / name, (300, 300))
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    facts = inspect(str(file), full=False)
+    facts = inspect(str(file), full=False, hostile=True)
     assert facts.decodes is False
     assert facts.problem
 
@@ -55,8 +55,8 @@ def test_bytes_after_the_end_are_no_fault(tmp_path: Path) -> None:
     """Phones append data to JPEGs; such files decode."""
     file = made(tmp_path / "a.jpg")
     file.write_bytes(file.read_bytes() + b"trailer" * 2000)
-    assert inspect(str(file), full=False).decodes is not False
-    assert inspect(str(file), full=True).decodes is True
+    assert inspect(str(file), full=False, hostile=True).decodes is not False
+    assert inspect(str(file), full=True, hostile=True).decodes is True
 
 
 def test_real_format_and_orientation(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_real_format_and_orientation(tmp_path: Path) -> None:
     file = made(tmp_path / "a.jpg", exif=exif)
     wrong = tmp_path / "a.png"
     file.rename(wrong)
-    facts = inspect(str(wrong), full=True)
+    facts = inspect(str(wrong), full=True, hostile=True)
     assert (facts.format, facts.orientation, facts.decodes) == ("JPEG", 6, True)
 
 
@@ -81,7 +81,7 @@ def test_real_format_and_orientation(tmp_path: Path) -> None:
 def test_what_is_no_image(tmp_path: Path, content: bytes, problem: str) -> None:
     file = tmp_path / "a.jpg"
     file.write_bytes(content)
-    facts = inspect(str(file), full=False)
+    facts = inspect(str(file), full=False, hostile=True)
     assert facts.decodes is False
     assert problem in (facts.problem or "")
 
@@ -99,9 +99,10 @@ def test_a_decompression_bomb_is_refused(tmp_path: Path) -> None:
     file.write_bytes(
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
     )
-    facts = inspect(str(file), full=True)
+    facts = inspect(str(file), full=True, hostile=True)
     assert facts.decodes is False
     assert "DecompressionBombError" in (facts.problem or "")
+    assert (facts.format, facts.width) == ("PNG", 60_000)
 
 
 def test_resolution_order(tmp_path: Path) -> None:
@@ -131,52 +132,17 @@ def test_near_misses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference:
 
 def test_a_reference_may_be_anything(tmp_path: Path) -> None:
     for reference in ("", "\0", "a" * 10_000, "..", "data:", "file://", "\udcff"):
-        with Images(Resolver(None, [str(tmp_path)]), 1) as images:
-            assert images.look([reference])[reference].resolved.exists is not None
+        found = Resolver(None, [str(tmp_path)]).resolve(reference)
+        assert found.exists is not None
+        if found.kind == "data":
+            assert inline(reference).decodes is False
 
 
 def test_data_uris() -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (5, 7)).save(buffer, "PNG")
     good = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-    with Images(Resolver(None, ["."]), 2) as images:
-        seen = images.look([good, good[:-40], "data:image/png;base64,"])
-    assert seen[good].facts is not None
-    assert (seen[good].facts.width, seen[good].facts.decodes) == (5, True)
-    assert all(s.facts is not None and s.facts.decodes is False for r, s in seen.items() if r != good)
-
-
-def test_each_file_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lorachk.facts import images as module
-
-    made(tmp_path / "a.png")
-    calls: list[str] = []
-    monkeypatch.setattr(module, "inspect", lambda path, full: calls.append(path) or inspect(path, full=full))
-    with Images(Resolver(None, [str(tmp_path)]), 3) as images:
-        images.look(["a.png", "a.png"])
-        images.look(["a.png"])
-    assert len(calls) == 1
-
-
-def test_workers_say_the_same_and_a_sample_is_counted(tmp_path: Path) -> None:
-    names = [made(tmp_path / f"{i}.png").name for i in range(40)]
-    broken = tmp_path / names[3]
-    broken.write_bytes(broken.read_bytes()[:60])
-    with Images(Resolver(None, [str(tmp_path)]), 10) as here:
-        alone = here.look(names)
-    with Images(Resolver(None, [str(tmp_path)]), 100_000, workers=2) as several:
-        parallel = several.look(names)
-    for name in names:
-        one, other = alone[name].facts, parallel[name].facts
-        assert one is not None
-        assert other is not None
-        assert one._replace(decodes=None) == other._replace(decodes=None)
-    assert parallel[names[3]].facts.decodes is False  # type: ignore[union-attr]
-    assert here.undecoded == 0
-    assert several.undecoded >= 30
-
-
-def test_deep_decodes_all(tmp_path: Path) -> None:
-    names = [made(tmp_path / f"{i}.png").name for i in range(3)]
-    with Images(Resolver(None, [str(tmp_path)]), 100_000, deep=True, workers=1) as images:
-        assert all(s.facts and s.facts.decodes for s in images.look(names).values())
+    assert (inline(good).width, inline(good).decodes) == (5, True)
+    for broken in (good[:-40], "data:image/png;base64,", "data:image/png", "data:,%89PNG"):
+        assert inline(broken).decodes is False
+        assert inline(broken).problem

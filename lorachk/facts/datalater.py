@@ -105,6 +105,10 @@ class Later:
                 f"{DECODED:,} (seed {SEED}) is; --deep decodes all"
             )
             sink.unknown("image.decodes", reason, undecoded)
+        (veiled,) = self._one("SELECT count(*) FROM image WHERE format IS NOT NULL AND transparency IS NULL")
+        if veiled:
+            reason = f"{veiled:,} images have an alpha channel that was not decoded; --deep decodes all"
+            sink.unknown("image.transparency", reason, veiled)
         if lost:
             reason = f"{lost:,} image files: the process that looked at them was ended from outside"
             sink.unknown("image.problem", reason, lost)

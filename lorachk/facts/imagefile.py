@@ -56,7 +56,7 @@ class _TooLong(Exception):
     pass
 
 
-def inspect(source: str | bytes, *, full: bool, hostile: bool = True, seconds: float = SECONDS) -> ImageFacts:
+def inspect(source: str | bytes, *, full: bool, hostile: bool = False, seconds: float = SECONDS) -> ImageFacts:
     """Read the header of a file (path) or of its content (bytes), and with `full` decode all pixels as RGB.
 
     Without `full`, a file whose structure is not whole is decoded all the same: that is how truncation shows. An image
