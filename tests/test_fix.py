@@ -319,7 +319,7 @@ def lorachk(monkeypatch, capsys, tmp_path):
         (["--fix", "--output", "link.json", "train.json"], "is the dataset itself"),
         (["--fix", "--output", "out.json", "trian.json"], "train.json"),
         (["--fix", "--output", "nowhere/out.json", "train.json"], "nowhere"),
-        (["--fix", "--output", "out.json", "train.json", "same.json"], "one file at a time"),
+        (["--fix", "--output", "out.json", "train.json", "empty.json"], "one file at a time"),
         (["--fix", "--output", "out.json", "--facts", "f.duckdb"], "no text"),
         (["--fix", "--output", "out.json.gz", "train.json"], "plain JSON"),
         (["--fix", "--output", "out.json", "empty.json"], "empty"),
@@ -355,6 +355,18 @@ def test_the_command_says_what_it_did_and_what_is_left(lorachk, tmp_path):
     code, out, _ = lorachk(*words, "f2.json", "--unsafe-fixes")
     assert code == 0
     assert "(unsafe)" in out
+
+
+def test_a_registry_is_not_taken_for_a_dataset(lorachk, tmp_path):
+    registry = {"docs": {"file_name": "docs.json", "formatting": "sharegpt", "columns": {"messages": "talk"}}}
+    (tmp_path / "dataset_info.json").write_text(json.dumps(registry))
+    (tmp_path / "docs.json").write_text(json.dumps([{"talk": shared("a", "b"), "score": 1}])[:-1] + ",]")
+    words = ("data", "--isolated", "--trainer", "llamafactory", "--fix", "dataset_info.json", "--output")
+    code, _, err = lorachk(*words, "dataset_info.json")
+    assert code == 2
+    assert "is the dataset itself" in err
+    lorachk(*words, "fixed.json")
+    assert json.loads((tmp_path / "fixed.json").read_text()) == [{"talk": shared("a", "b"), "score": 1}]
 
 
 def test_the_diff_writes_nothing_and_obeys_no_hostile_text(lorachk, tmp_path):

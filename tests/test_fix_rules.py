@@ -11,6 +11,7 @@ from lorachk.engine.fix import fix_file
 from lorachk.engine.page import Block, Example, Page
 from lorachk.engine.rules import builtin_rules, load_rules
 from lorachk.errors import UsageError
+from lorachk.facts.records.inputs import expand
 from lorachk.fixes import SAFE, unsafe
 from lorachk.fixes.surroundings import around
 from lorachk.launchers.resolve import resolve
@@ -32,18 +33,19 @@ def fixed_codes(page: Page, example: Example, folder: Path, *, with_unsafe: bool
         if block.name != "facts":
             examples._write(page, block, folder)
     run = resolve(examples._options(folder)).run
-    if not run.data:
+    files = expand(run.data, "train", trainer=run.trainer) if run.data else []
+    if len(files) != 1:
         return set(), example
-    source = Path(run.data[0])
+    source = Path(files[0].local)
     target = folder / f"fixed{source.suffix}"
-    found = around(run, source)
+    found = around(run, files[0])
     container = found.loader.container if found.loader else None
     try:
         outcome = fix_file(source, target, found, container=container, with_unsafe=with_unsafe)
     except UsageError:  # no record would be left: nothing was fixed
         return set(), example
     text = target.read_text("utf-8")
-    name = source.relative_to(folder).as_posix()
+    name = source.resolve().relative_to(folder.resolve()).as_posix()
     blocks = tuple(
         Block(language=b.language, name=b.name, text=text, line=b.line) if b.name == name else b for b in example.blocks
     )

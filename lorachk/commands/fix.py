@@ -16,12 +16,15 @@ from lorachk.commands.options import resolve_options
 from lorachk.commands.progress import watching
 from lorachk.engine.fix import Changed, Outcome, fix_file
 from lorachk.errors import UsageError
+from lorachk.facts.records.inputs import expand
 from lorachk.fixes import unsafe
 from lorachk.fixes.surroundings import around
 from lorachk.launchers.resolve import resolve
 from lorachk.report.escape import clipped, no_commands, visible
 
 if TYPE_CHECKING:
+    from lorachk.facts.records.datafile import DataFile
+    from lorachk.fixes.fixer import Around
     from lorachk.run import Run
 
 _WIDE = 400  # characters of a line of the diff
@@ -37,11 +40,11 @@ def run(arguments: argparse.Namespace) -> int:
         hint = "add --output fixed.json; the original is never touched (--diff shows the changes first)"
         raise UsageError("where the repaired copy goes is not said", where="--fix", hint=hint)
     resolved = resolve(resolve_options(arguments))
-    source = _source(resolved.run)
+    file = _source(resolved.run)
+    source, found = Path(file.local), around(resolved.run, file)
     if arguments.diff:
-        return _diff(arguments, source, resolved.run)
-    target = _target(arguments.output, resolved.run)
-    found = around(resolved.run, source)
+        return _diff(arguments, source, found)
+    target = _target(arguments.output, source, resolved.run)
     container = found.loader.container if found.loader else None
     if container is None and target.suffix in (".jsonl", ".ndjson"):
         container = "lines"
@@ -71,29 +74,28 @@ def run(arguments: argparse.Namespace) -> int:
     return report.exit_code
 
 
-def _source(run: Run) -> Path:
-    if len(run.data) != 1:
-        what = "no dataset is named" if not run.data else f"one file at a time, not {len(run.data)}"
-        raise UsageError(what, where="--fix", hint="lorachk data --fix --output fixed.json train.json")
-    source = Path(run.data[0])
-    if not source.is_file():
-        from lorachk.commands.options import near_path
+def _source(run: Run) -> DataFile:
+    """The one file that is named, by itself, by its folder, or by its entry in a dataset_info.json."""
+    files = expand(run.data, "train", at=run.at("data"), trainer=run.trainer)
+    hint = "lorachk data --fix --output fixed.json train.json"
+    if len(files) != 1:
+        what = f"one file at a time, not {len(files)}" if files else "no dataset is named"
+        raise UsageError(what, where="--fix", hint=hint)
+    if files[0].spooled:
+        raise UsageError("only a file of this machine is repaired", where=files[0].path, hint=hint)
+    return files[0]
 
-        raise UsageError("only a file of this machine can be repaired", where=str(source), hint=near_path(str(source)))
-    return source
 
-
-def _target(output: str, run: Run) -> Path:
+def _target(output: str, source: Path, run: Run) -> Path:
     target = Path(output)
     if output == "-" or target.suffix in (".gz", ".zst", ".parquet"):
         raise UsageError("the copy is plain JSON or JSON lines", where="--output", hint="name a .json or .jsonl file")
-    for path in (*run.data, *run.eval_data):
-        same = target.resolve() == Path(path).resolve() or (target.exists() and target.samefile(path))
-        if same:
+    for path in (source, *map(Path, run.data), *map(Path, run.eval_data)):
+        if target.resolve() == path.resolve() or (target.exists() and path.exists() and target.samefile(path)):
             hint = "name another file; the original is never touched"
             raise UsageError(f"{output} is the dataset itself", where="--output", hint=hint)
     if target.is_dir():
-        raise UsageError("is a folder", where=output, hint=f"--output {target / Path(run.data[0]).name}")
+        raise UsageError("is a folder", where=output, hint=f"--output {target / source.name}")
     return target
 
 
@@ -113,10 +115,9 @@ def _summary(outcome: Outcome, source: Path, target: Path) -> str:
     return no_commands("\n".join(map(visible, lines))) + "\n"
 
 
-def _diff(arguments: argparse.Namespace, source: Path, run: Run) -> int:
+def _diff(arguments: argparse.Namespace, source: Path, found: Around) -> int:
     """Print what would change, record by record; 1 when anything would."""
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    found = around(run, source)
     container = found.loader.container if found.loader else None
 
     def show(change: Changed) -> None:
