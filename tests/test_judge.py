@@ -33,9 +33,7 @@ def test_every_row_is_a_finding_at_its_place(page_file):
 
 def test_a_dataset_rule_gives_one_finding_with_count_and_share(page_file):
     head = 'of: record\nmessage: "{count} of {total} records ({share}) are bad"\n'
-    path = page_file(
-        "SELECT 'turn ' || turn AS message, path, record, turn, line FROM turn WHERE role = 'x'", head=head
-    )
+    path = page_file("SELECT 'turn ' || turn AS message, path, record, turn FROM turn WHERE role = 'x'", head=head)
 
     def fill(store: Store) -> None:
         store.add("record", [{"path": "t.json", "record": i} for i in range(200)])

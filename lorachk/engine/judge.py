@@ -11,9 +11,10 @@ from lorachk.engine.finding import Finding, Report, Skipped, spelled
 from lorachk.engine.page import Page
 from lorachk.engine.places import places
 from lorachk.engine.select import Selection
-from lorachk.engine.store import RuleTimeout, Store
+from lorachk.engine.store import Result, RuleTimeout, Store
 from lorachk.stopping import received
 
+_COUNTED = 100  # rows up to which offenders are counted here, not by a second query
 _SHOWN = 10  # places kept per finding; the count says how many there are
 
 
@@ -41,8 +42,7 @@ def _missing(store: Store, page: Page, unknown: dict[str, dict[str, Any]]) -> st
             return unknown[table]["reason"] if table in unknown else f"{table} was not looked at"
     for column in page.head.needs:
         table, _, name = column.partition(".")
-        total, known = store.look(f'SELECT count(*), count("{name}") FROM "{table}"').rows[0]  # noqa: S608
-        if total and not known:
+        if store.count(table) and not store.count(table, name):
             return unknown[column]["reason"] if column in unknown else f"{_words(column)} is not known"
     return None
 
@@ -87,15 +87,33 @@ def _grouped(store: Store, page: Page) -> list[Finding]:
     of = page.head.of
     assert of
     assert page.head.message
-    # Most rules find nothing: one plain query tells. Its columns are those to order by.
-    first = store.query(f"SELECT * FROM ({page.sql}\n) LIMIT 1")  # noqa: S608
+    # Most rules find nothing or little: one plain query tells.
+    first = store.query(f"SELECT * FROM ({page.sql}\n) LIMIT {_COUNTED + 1}")  # noqa: S608
     if not first.rows:
         return []
     order = [c for c in ("path", "record", "turn", "position") if c in first.columns]
     # A record can offend in several turns; it still is one record.
-    offenders = "lorachk_found"
-    if of == "record" and {"path", "record"} <= set(first.columns):
-        offenders = "(SELECT DISTINCT path, record FROM lorachk_found)"
+    by_record = of == "record" and {"path", "record"} <= set(first.columns)
+    rows, count = _few(first, order, by_record) or _many(store, page, order, by_record)
+    total = store.count(of)
+    values = {**rows[0], **spelled(count, total)}
+    message = re.sub(r"{(\w+)}", lambda m: str(values[m.group(1)]), page.head.message)
+    where = tuple(place for of_row in places(store, rows, notes=True) for place in of_row)
+    return [Finding(page.code, page.name, page.severity, message, page.fix, where, count, total, of)]
+
+
+def _few(first: Result, order: Sequence[str], by_record: bool) -> tuple[list[dict[str, Any]], int] | None:
+    """The first rows and the number of offenders, when `first` holds all rows and they are of one file."""
+    rows = first.dicts()
+    if len(rows) > _COUNTED or len({row.get("path") for row in rows}) > 1:  # files are in the order of the command
+        return None
+    rows.sort(key=lambda row: [(row[c] is None, row[c] or 0) for c in order if c != "path"])
+    return rows[:_SHOWN], len({row["record"] for row in rows}) if by_record else len(rows)
+
+
+def _many(store: Store, page: Page, order: Sequence[str], by_record: bool) -> tuple[list[dict[str, Any]], int]:
+    """The first rows and the number of offenders, worked out by one more query."""
+    offenders = "(SELECT DISTINCT path, record FROM lorachk_found)" if by_record else "lorachk_found"
     sql = (
         f"WITH lorachk_found AS MATERIALIZED ({page.sql}\n) "  # noqa: S608
         f"SELECT *, (SELECT count(*) FROM {offenders}) AS lorachk_count FROM lorachk_found "
@@ -103,11 +121,7 @@ def _grouped(store: Store, page: Page) -> list[Finding]:
     if order:
         sql += f"ORDER BY {', '.join(order)} "
     rows = store.query(f"{sql} LIMIT {_SHOWN}").dicts()
-    count, total = int(rows[0]["lorachk_count"]), store.count(of)
-    values = {**rows[0], **spelled(count, total)}
-    message = re.sub(r"{(\w+)}", lambda m: str(values[m.group(1)]), page.head.message)
-    where = tuple(place for of_row in places(store, rows, notes=True) for place in of_row)
-    return [Finding(page.code, page.name, page.severity, message, page.fix, where, count, total, of)]
+    return rows, int(rows[0]["lorachk_count"])
 
 
 def plain_rows(store: Store, table: str) -> list[dict[str, Any]]:

@@ -69,6 +69,7 @@ class Store:
         self.limits = limits or Limits()
         self.collected: set[str] = set()
         self.locked = False
+        self._counts: dict[tuple[str, str | None], int] = {}
         self._reading = False  # in a read-only transaction
         self._compressed = False
         self._folder = Path(tempfile.mkdtemp(prefix="lorachk-store-"))
@@ -125,10 +126,10 @@ class Store:
         table = tables()[batch.table]
         types = {c.name: c.type for c in table.columns}
         self.collected.add(batch.table)
-        given = ", ".join(f"{_string(n)}: {_string(_list_of(types[n]))}" for n in batch.names)
+        kinds = {n: "SMALLINT[]" if n in batch.words else _list_of(types[n]) for n in batch.names}
+        given = ", ".join(f"{_string(n)}: {_string(kind)}" for n, kind in kinds.items())
         taken = [*batch.names, *batch.constants]
-        made = [f'"{n}" + {batch.shifts[n]:d}' if n in batch.shifts else f'"{n}"' for n in batch.names]
-        made += ["?"] * len(batch.constants)
+        made = [_made(n, batch, types[n]) for n in batch.names] + [f"?::{types[n]}" for n in batch.constants]
         parameters: list[Any] = list(batch.constants.values())
         if batch.numbered is not None:
             taken.append("pointer")
@@ -285,9 +286,13 @@ class Store:
         """All rows of a table as dictionaries."""
         return self.look(f'SELECT * FROM "{table}"').dicts()  # noqa: S608
 
-    def count(self, table: str) -> int:
-        """Rows in a table."""
-        return int(self.look(f'SELECT count(*) FROM "{table}"').rows[0][0])  # noqa: S608
+    def count(self, table: str, column: str | None = None) -> int:
+        """Rows in a table; those that have a value in `column`."""
+        counted = (table, column)
+        if counted not in self._counts or not self.locked:  # afterwards it stays the same
+            what = f'"{column}"' if column else "*"
+            self._counts[counted] = int(self.look(f'SELECT count({what}) FROM "{table}"').rows[0][0])  # noqa: S608
+        return self._counts[counted]
 
     # -- keeping
 
@@ -355,6 +360,16 @@ def _string(text: str) -> str:
 
 def _names(table: str) -> set[str]:
     return {c.name for c in tables()[table].columns}
+
+
+def _made(name: str, batch: Batch, kind: str) -> str:
+    """The SQL of one column of a batch."""
+    if name in batch.words:
+        cases = " ".join(
+            f"WHEN {n} THEN {_string(w)}::{kind}" for n, w in enumerate(batch.words[name]) if w is not None
+        )
+        return f'CASE "{name}" {cases} END'
+    return f'"{name}" + {batch.shifts[name]:d}' if name in batch.shifts else f'"{name}"'
 
 
 def _list_of(kind: str) -> str:
