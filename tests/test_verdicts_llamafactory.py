@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lorachk.facts.records.datasetinfo import mapping_of
+from lorachk.facts.records.datasetinfo import Mapping_, mapping_of
 from lorachk.facts.records.verdicts import Settings
 from tests.verdict_cases import Case, agrees, messages, said, spoken, turned
 
@@ -92,3 +92,9 @@ def test_without_dataset_info_only_what_any_mapping_would_do_is_said(case: Case)
 def test_preference_data_is_not_judged() -> None:
     ranked = mapping_of("r", {"formatting": "sharegpt", "ranking": True, "columns": {"messages": "conversations"}})
     agrees("llamafactory", (spoken("q"), None, "preference"), Settings(mapping=ranked))
+
+
+def test_text_for_pretraining_is_not_dropped_data() -> None:
+    """LLaMA-Factory's own c4_demo names a prompt column alone; whether it is read, the stage says."""
+    columns = Mapping_(prompt="text", query=None, response=None, messages=None)
+    agrees("llamafactory", ({"text": "Once"}, None, "stage pt"), Settings(mapping=columns))

@@ -77,6 +77,8 @@ def judge(value: Any, _shape: Shape, settings: Settings) -> Verdict:
             return unknown(_ASK)
     if columns.ranking or columns.kto_tag:
         return unknown("preference data (ranking, kto_tag) is not judged")
+    if columns.formatting == "alpaca" and columns.prompt and not (columns.query or columns.response):
+        return unknown("text without an answer is for pre-training (stage pt); supervised fine-tuning drops it")
     if columns.formatting == "alpaca":
         found = _alpaca(value, columns)
     elif columns.formatting == "sharegpt":
