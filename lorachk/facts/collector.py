@@ -17,6 +17,7 @@ class Batch(NamedTuple):
     """Rows of one table as columns in a file: one JSON object of equally long arrays, by column name.
 
     `constants` are values that all rows share. `shifts` are added to columns that count from the start of a part.
+    Where `words` has a column, the file has numbers from 0 that stand for these texts (or NULL).
     `numbered`: the column `pointer` is this and the record's number.
     """
 
@@ -26,6 +27,7 @@ class Batch(NamedTuple):
     names: Sequence[str]
     constants: Mapping[str, Any]
     shifts: Mapping[str, int]
+    words: Mapping[str, Sequence[Any]]
     numbered: str | None = None
 
 

@@ -18,12 +18,12 @@ from typing import cast
 
 from lorachk.facts.collector import Batch, ColumnSink, Context, NotCollected, Row
 from lorachk.facts.datalater import Later
+from lorachk.facts.records.columns import Written
 from lorachk.facts.records.datafile import DataFile
 from lorachk.facts.records.dialect import shape
 from lorachk.facts.records.inputs import expand
 from lorachk.facts.records.item import Item
 from lorachk.facts.records.reader import Reader
-from lorachk.facts.records.scan import Written
 from lorachk.facts.records.tabulate import Plan, Tabulator, write
 from lorachk.facts.records.verdicts import Settings, loader
 from lorachk.run import Run
@@ -155,25 +155,28 @@ class _Collected:
     def _write(self, tabulator: Tabulator, file: DataFile, reader: Reader) -> None:
         self._number += 1
         written = write(tabulator.clear(), self._folder, f"here-{self._number}")
-        self._blocks([Written(*w) for w in written], file, reader, 0, 0, 0)
+        self._blocks(written, file, reader, 0, 0, 0)
 
     def _blocks(
         self, written: Iterable[Written], file: DataFile, reader: Reader, record: int, line: int, offset: int
     ) -> None:
         """Hand columns to the sink, which count from record `record`, line `line` + 1 and byte `offset`."""
-        for table, path, size, names in written:
-            constants = {"path": file.path}
+        for part in written:
+            table = part.table
+            constants = {**part.constants, "path": file.path}
             shifts = {"record": record}
             if table == "record":
                 constants["split"] = file.split
                 shifts |= {"line": line, "offset": offset}
+            for name in shifts.keys() & part.constants.keys():
+                constants[name] = part.constants[name] + shifts[name]
             self._turns |= table == "turn"
             numbered = None
             if table == "record":
                 numbered = reader.prefix
                 if numbered is None:
                     constants["pointer"] = ""
-            self._sink.append(Batch(table, path, size, names, constants, shifts, numbered))
+            self._sink.append(Batch(table, part.file, part.bytes, part.names, constants, shifts, part.words, numbered))
 
     def _fields(self, file: DataFile, rows: Iterable[tuple[str, str, int, int]], base: int) -> None:
         made: list[Row] = [

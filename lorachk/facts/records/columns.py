@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+_MANY, _WORDS = 1000, 12  # rows from which a column of so few different texts is written as numbers
 _encode = msgspec.json.Encoder().encode
+
+
+class Written(NamedTuple):
+    """Columns of one table in a file, and those that need no list: the same value in all rows, or another column."""
+
+    table: str
+    file: Path
+    bytes: int
+    names: tuple[str, ...]
+    constants: dict[str, Any]
+    words: dict[str, tuple[Any, ...]]  # few different values: the file has their numbers
 
 
 class Columns:
@@ -20,14 +32,40 @@ class Columns:
     def __len__(self) -> int:
         return len(self.lists[self.names[0]])
 
-    def write(self, file: Path) -> int:
-        """Write the columns to `file`; the bytes written. Lone surrogates are escaped."""
+    def write(self, table: str, file: Path) -> Written:
+        """Write the columns to `file`. Lone surrogates are escaped.
+
+        Reading a list of text costs DuckDB most, so that what repeats is told apart from it.
+        """
+        constants: dict[str, Any] = {}
+        words: dict[str, tuple[Any, ...]] = {}
+        lists: dict[str, list[Any]] = {}
+        for name, values in self.lists.items():
+            first = values[0]
+            if name != self.names[0] and values.count(first) == len(values):
+                constants[name] = _escaped(first)
+            elif isinstance(first or "", str) and (few := _few(values)):
+                numbers = {word: number for number, word in enumerate(few)}
+                lists[name] = list(map(numbers.__getitem__, values))
+                words[name] = few
+            else:
+                lists[name] = values
         try:
-            data = _encode(self.lists)
+            data = _encode(lists)
         except UnicodeEncodeError:  # from "\ud800" in someone's JSON
-            data = _encode(_escaped(self.lists))
+            data = _encode(_escaped(lists))
         file.write_bytes(data)
-        return len(data)
+        return Written(table, file, len(data), tuple(lists), constants, words)
+
+
+def _few(values: list[Any]) -> tuple[Any, ...] | None:
+    """The different values of a column of text, when there are few in the first rows and in all."""
+    if len(values) < _MANY or len(set(values[:_MANY])) > _WORDS:
+        return None
+    found = set(values)
+    if len(found) > _WORDS or not all(v is None or (isinstance(v, str) and v.isprintable()) for v in found):
+        return None
+    return tuple(sorted(found, key=lambda v: (v is not None, v or "")))
 
 
 def _escaped(value: Any) -> Any:

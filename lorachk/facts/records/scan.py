@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from lorachk.facts.records.array import ArrayReader
+from lorachk.facts.records.columns import Written
 from lorachk.facts.records.datafile import DataFile
 from lorachk.facts.records.item import Fault, Item
 from lorachk.facts.records.jsonlines import read_lines
@@ -17,15 +18,6 @@ from lorachk.facts.records.tabulate import Plan, Tabulator, write
 from lorachk.facts.records.typed import Layout, Typed
 
 _TOGETHER = 512  # records
-
-
-class Written(NamedTuple):
-    """Columns of one table that were written to a file."""
-
-    table: str
-    file: Path
-    bytes: int
-    names: tuple[str, ...]
 
 
 class Scanned(NamedTuple):
@@ -68,51 +60,72 @@ def scan(job: Job, part: Part, number: int) -> Scanned:
     _, tabulator, typed = _latest
     tabulator.restart()
     data = read_part(job.file, part)
-    newlines = data.count(b"\n")
-    faults: list[Fault] = []
-    odd: Item | None = None
-    unfinished = False
-    records = typed.add(_inside(data, job.lines), lines=job.lines) if typed else None
-    places = records or 0
-    if records is None:
-        records = 0
-        reader = _general(job, data, faults)
-        batch: list[Item] = []
-        for item in reader.items:
-            records += 1
-            if odd is None and not isinstance(item.value, dict):
-                odd = item._replace(raw=b"", value=strange(item.value))
-            batch.append(item)
-            if len(batch) == _TOGETHER:
-                tabulator.add(batch)
-                batch = []
-        tabulator.add(batch)
-        places = records
-        if reader.array is not None:
-            places, unfinished = reader.array.index, reader.array.unfinished
+    found = _Found()
+    if typed is None or not _quickly(job, data, tabulator, typed, found):
+        tabulator.restart()
+        found = _Found()
+        _generally(job, data, tabulator, found)
     fields, cut = list(tabulator.fields.rows()), tabulator.fields.cut
-    written = [Written(*w) for w in write(tabulator.clear(), job.folder, f"{os.getpid()}-{number}")]
-    return Scanned(records, places, newlines, written, fields, cut, faults, odd, tabulator.undecoded, unfinished)
+    written = write(tabulator.clear(), job.folder, f"{os.getpid()}-{number}")
+    newlines = data.count(b"\n")
+    return Scanned(
+        found.records,
+        found.places,
+        newlines,
+        written,
+        fields,
+        cut,
+        found.faults,
+        found.strange,
+        tabulator.undecoded,
+        found.unfinished,
+    )
 
 
-def _inside(data: bytes, lines: bool) -> bytes:
-    """The part without the comma behind its last record."""
-    if lines:
-        return data
-    body = data.rstrip(b" \t\r\n")
-    return body[:-1] if body.endswith(b",") else data
+class _Found:
+    def __init__(self) -> None:
+        self.records = self.places = 0
+        self.faults: list[Fault] = []
+        self.strange: Item | None = None
+        self.unfinished = False
 
 
-class _General(NamedTuple):
-    items: Iterator[Item]
-    array: ArrayReader | None
+def _quickly(job: Job, data: bytes, tabulator: Tabulator, typed: Typed, found: _Found) -> bool:
+    """Take the part apart in groups of records, those written in an unusual way generally. False: all must be."""
+    line = 0
+    for start, end in typed.groups(data):
+        group = data[start:end]
+        count = typed.add(group, lines=job.lines, first=found.places, line=line, offset=start)
+        if count is None:
+            _generally(job, group, tabulator, found, line=line, offset=start)
+            if found.unfinished:  # what looked like the start of a record was none
+                return False
+        else:
+            found.records += count
+            found.places += count
+        line += group.count(b"\n")
+    return True
 
 
-def _general(job: Job, data: bytes, faults: list[Fault]) -> _General:
+def _generally(job: Job, data: bytes, tabulator: Tabulator, found: _Found, *, line: int = 0, offset: int = 0) -> None:
+    """Take records apart one by one; `line` lines and `offset` bytes of the part come before `data`."""
+    array = None
     if job.lines:
-        return _General(read_lines(_Nothing(), data, faults.append), None)
-    array = ArrayReader(_Nothing(), data, 0, faults.append, final=False)
-    return _General(iter(array), array)
+        items = read_lines(_Nothing(), data, found.faults.append, offset=offset, index=found.places, line=line + 1)
+    else:
+        array = ArrayReader(
+            _Nothing(), data, 0, found.faults.append, final=False, offset=offset, index=found.places, line=line + 1
+        )
+        items = iter(array)
+    before = found.records
+    while batch := list(islice(items, _TOGETHER)):
+        found.records += len(batch)
+        odd = next((item for item in batch if not isinstance(item.value, dict)), None)
+        if odd is not None and found.strange is None:
+            found.strange = odd._replace(raw=b"", value=strange(odd.value))
+        tabulator.add(batch)
+    found.places = array.index if array else found.places + found.records - before
+    found.unfinished = array is not None and array.unfinished
 
 
 class _Nothing:

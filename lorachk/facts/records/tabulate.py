@@ -16,7 +16,7 @@ from lorachk.facts.imagefile import ImageFacts, inspect
 from lorachk.facts.imagepaths import Resolver
 from lorachk.facts.images import inline
 from lorachk.facts.records.boxes import boxes
-from lorachk.facts.records.columns import Columns
+from lorachk.facts.records.columns import Columns, Written
 from lorachk.facts.records.dialect import Reference, Shape, shape
 from lorachk.facts.records.fields import Fields
 from lorachk.facts.records.item import Item
@@ -273,10 +273,6 @@ def repeated_key(raw: bytes, keys: int) -> str | None:
     return found[0] if found else None
 
 
-def write(tables: Tables, folder: Path, stem: str) -> list[tuple[str, Path, int, tuple[str, ...]]]:
-    """Write the tables below `folder`: table, file, bytes and column names of each part."""
-    written = []
-    for table, part, columns in tables.named():
-        file = folder / f"{stem}-{part}.json"
-        written.append((table, file, columns.write(file), columns.names))
-    return written
+def write(tables: Tables, folder: Path, stem: str) -> list[Written]:
+    """Write what is not empty below `folder`, into files that begin with `stem`."""
+    return [columns.write(table, folder / f"{stem}-{part}.json") for table, part, columns in tables.named()]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from lorachk.facts.records.lengths import utf8_length
 from lorachk.facts.records.tabulate import IMAGE, Tabulator, digest, repeated_key, short
 
 _LEARNT_FROM = 200  # records
+_TOGETHER = 256  # records
 # What dialects read beside the list of turns; a record with one of these goes the general way.
 _READ = {"system", "chosen", "rejected", "video", "videos", "audio", "audios", "images", "image", "conversations"} | {
     *("messages", "conversation", "prompt", "completion", "instruction", "input", "output", "query", "response"),
@@ -105,16 +106,25 @@ class Typed:
         self._line = msgspec.json.Decoder(record)
         self._start = re.compile(re.escape(layout.start))
 
-    def add(self, body: bytes, *, lines: bool, first: int = 0) -> int | None:
+    def groups(self, body: bytes) -> Iterator[tuple[int, int]]:
+        """Start and end of groups of records in `body`, small enough for the processor's cache."""
+        starts = [m.start() for m in self._start.finditer(body)][::_TOGETHER]
+        if starts:
+            yield from zip([0, *starts[1:]], [*starts[1:], len(body)], strict=True)
+        else:
+            yield 0, len(body)
+
+    def add(self, body: bytes, *, lines: bool, first: int = 0, line: int = 0, offset: int = 0) -> int | None:
         """Append the rows of all records of `body`: the inside of an array, or lines.
 
-        Gives their number; None, and nothing is appended, when the general way must be gone. Numbers count from
-        `first`; lines and offsets from the start of `body`.
+        Gives their number; None, and nothing is appended, when the general way must be gone. The first record is number
+        `first`; `line` lines and `offset` bytes come before `body`.
         """
         if any(mark in body for mark in _ELSEWHERE):
             return None
+        inside = body if lines else body.rstrip(b" \t\r\n").removesuffix(b",")
         try:
-            records = self._decoded(body, lines)
+            records: list[Any] = self._line.decode_lines(inside) if lines else self._array.decode(b"[" + inside + b"]")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         starts = [m.start() for m in self._start.finditer(body)]
@@ -122,8 +132,7 @@ class Typed:
             return None
         turns = [t for r in records for t in r.turns]
         roles = [t.role for t in turns]
-        known = set(roles)
-        if self._layout.role == "from" and known & _QWEN:
+        if self._layout.role == "from" and _QWEN & set(roles):
             return None
         texts = [t.text for t in turns]
         counts = [len(r.turns) for r in records]
@@ -134,10 +143,12 @@ class Typed:
         nested = self._fields(records, images, len(turns), first)
         repeated = self._repeated(body, records, starts, len(turns), nested)
         self._records(tables.record.lists, body, starts, images, texts, counts, placeholders, repeated, first)
+        made = tables.record.lists
+        if offset:
+            made["offset"][-len(records) :] = [n + offset for n in starts]
+        if line:
+            made["line"][-len(records) :] = [n + line for n in made["line"][-len(records) :]]
         return len(records)
-
-    def _decoded(self, body: bytes, lines: bool) -> list[Any]:
-        return self._line.decode_lines(body) if lines else self._array.decode(b"[" + body + b"]")
 
     def _turns(
         self, lists: Mapping[str, list[Any]], roles: list[str], texts: list[str], counts: list[int], first: int
