@@ -1,4 +1,9 @@
-"""What each trainer would do with a record: one module per trainer, each naming the commit it was read from."""
+"""What each trainer would do with a record: one module per trainer, each naming the commit it was read from.
+
+Where a module says that it was compared with the trainer's code, that code was run on mutated records, most of them
+broken, without model, tokenizer and image files, and their fates were set side by side: kept and changed counted as one
+there, since the code does not say which, and a verdict of None was left out.
+"""
 
 from __future__ import annotations
 

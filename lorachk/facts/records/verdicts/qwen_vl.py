@@ -4,8 +4,8 @@
 Only `from: human` is a question: every other speaker is trained as the assistant. Labels are found by the token id of
 "assistant" alone, so a question that holds this token is trained, up to its end.
 
-Compared with its own _build_messages on 20,000 random records. What a question that holds "assistant" becomes was read,
-not run: it takes Qwen's tokenizer.
+Compared with its own _build_messages on 20,000 random records (but for an object of images, whose files were not
+opened). What becomes of a question that holds "assistant" was read, not run: it takes Qwen's tokenizer.
 """
 
 from __future__ import annotations
