@@ -171,6 +171,9 @@ def _data_options() -> Parser:
     group = made.add_argument_group("looking at data")
     group.add_argument("--eval-data", action="append", default=[], metavar="FILE", help="evaluation files")
     group.add_argument("--deep", action="store_true", help="decode every image, not a sample")
+    group.add_argument(
+        "--fetch-urls", action="store_true", help="download images that are http(s) URLs to look at them"
+    )
     return made
 
 

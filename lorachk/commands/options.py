@@ -71,6 +71,7 @@ def looking(arguments: argparse.Namespace, watched: Watched) -> Options:
     """How thorough to look."""
     return Options(
         deep=getattr(arguments, "deep", False),
+        fetch_urls=getattr(arguments, "fetch_urls", False),
         trust_remote_code=getattr(arguments, "trust_remote_code", False),
         rehearsal_steps=getattr(arguments, "steps", 3),
         rehearsal_ranks=getattr(arguments, "ranks", 2),

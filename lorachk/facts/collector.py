@@ -75,6 +75,7 @@ class Options:
     """How thorough to look; what is run stands in `Run`."""
 
     deep: bool = False  # decode every image instead of a sample
+    fetch_urls: bool = False  # download images that are http(s) URLs
     workers: int | None = None  # processes for images; None: one per CPU
     trust_remote_code: bool = False
     rehearsal_steps: int = 3

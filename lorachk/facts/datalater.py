@@ -28,9 +28,13 @@ _PICTURE = {
     "problem": "VARCHAR",
 }
 _DISTINCT = """SELECT DISTINCT resolved FROM image
-WHERE resolved IS NOT NULL AND coalesce("exists", false) AND kind = 'file' AND format IS NULL"""
+WHERE resolved IS NOT NULL AND format IS NULL AND (kind = 'url' OR (coalesce("exists", false) AND kind = 'file'))"""
 _NO_FILE = """CASE WHEN reference IS NULL AND kind IS NULL THEN 'the reference is not a string'
 WHEN NOT "exists" THEN 'no such file' END"""
+# What was to be fetched is there when something came.
+_THERE = (
+    'CASE WHEN i.kind = \'url\' AND p.resolved IS NOT NULL THEN p.bytes IS NOT NULL ELSE i."exists" END AS "exists"'
+)
 # The number of an image in its record: 4.6 counts all, the scripts those that were cut. Each digit is a token.
 _NUMBERED = """SELECT i.* EXCLUDE (pieces, tokens), s.pieces, s.tokens + CASE
     WHEN s.ids = 'always' THEN len(i.position::VARCHAR) - 1
@@ -68,9 +72,9 @@ class Later:
 
     def _pictures(self, undecoded: int) -> None:
         sink, options = self._sink, self._context.options
-        (urls,) = self._one("SELECT count(*) FROM image WHERE kind = 'url'")
+        (urls,) = self._one("SELECT count(*) FROM image WHERE kind = 'url' AND resolved IS NULL")
         if urls:
-            sink.unknown("image.exists", f"{urls:,} images are URLs, which are not fetched", urls)
+            sink.unknown("image.exists", f"{urls:,} images are URLs, which are only fetched with --fetch-urls", urls)
         (total,) = self._one(f"SELECT count(*) FROM ({_DISTINCT})")  # noqa: S608
         missing = self._one('SELECT count(*) FROM image WHERE NOT "exists" OR (reference IS NULL AND kind IS NULL)')[0]
         lost = 0
@@ -94,7 +98,8 @@ class Later:
             given = ", ".join(ImageFacts._fields)
             sink.remake(
                 "image",
-                f"SELECT i.* EXCLUDE ({given}), {facts}, coalesce(p.problem, i.problem, {_NO_FILE}) AS problem "  # noqa: S608
+                f'SELECT i.* EXCLUDE ({given}, "exists"), {_THERE}, {facts}, '  # noqa: S608
+                f"coalesce(p.problem, i.problem, {_NO_FILE}) AS problem "
                 "FROM image i LEFT JOIN picture p ON p.resolved = i.resolved",
             )
         elif missing:

@@ -93,7 +93,7 @@ class _Collected:
         items = iter(reader)
         head = list(islice(items, _HEAD))
         if self._trainer is None:
-            self._trainer = _loader_of(head, run.family)
+            self._trainer = guessed_trainer(head, file, run.family)
         settings = Settings(llm_type=llm_type(run), family=run.family, mapping=file.mapping)
         plan = Plan(
             self._trainer,
@@ -101,6 +101,7 @@ class _Collected:
             settings,
             file.image_root or run.image_root,
             tuple(_folders(run, file)),
+            urls=options.fetch_urls,
             deep=options.deep,
         )
         self._context.say(f"reading {file.path}")
@@ -216,8 +217,14 @@ class _Collected:
         Later(self._context, self._trainer).fill(undecoded=self._undecoded)
 
 
-def _loader_of(head: Iterable[Item], family: str | None) -> str | None:
-    """minicpmv when all recognised records are in the dialect of its loader, and one of them has an image."""
+def guessed_trainer(head: Iterable[Item], file: DataFile, family: str | None) -> str | None:
+    """The trainer that a file is for, told from its first records, where that is certain.
+
+    llamafactory for what its registry names; minicpmv when all recognised records are in the dialect of its loader, and
+    one of them has an image.
+    """
+    if file.mapping is not None:
+        return "llamafactory"
     if family is not None and not family.startswith("minicpm"):
         return None
     shapes = [s for s in (shape(item.value) for item in head) if s.dialect != "unknown"]

@@ -78,7 +78,7 @@ _DECLARED = (
     ),
     _table(
         "registry",
-        "one leaf of an entry of LLaMA-Factory's dataset_info.json whose dataset is looked at, or what is wrong with it",
+        "one leaf of an entry of LLaMA-Factory's dataset_info.json whose dataset is looked at, or what is wrong in it",
         name=(_TEXT, "the dataset"),
         file=(_TEXT, "its file, as record.path names it; NULL when it is not here"),
         key=(_TEXT, "path in the entry: file_name, formatting, columns/images, tags/role_tag ..."),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
+from lorachk.facts.dataset import guessed_trainer
 from lorachk.facts.records.datafile import DataFile
-from lorachk.facts.records.dialect import shape
 from lorachk.facts.records.reader import Reader
 from lorachk.facts.records.verdicts import Settings, loader
 from lorachk.fixes.fixer import Around
@@ -17,7 +17,7 @@ _HEAD = 512  # records
 
 def around(run: Run, file: DataFile) -> Around:
     """What is known of the file's reader."""
-    trainer = run.trainer or _guessed(file, run.family)
+    trainer = run.trainer or guessed_trainer(islice(Reader(file), _HEAD), file, run.family)
     root = run.image_root or file.image_root
     folders = [root] if root else [str(Path(file.local).parent), "."]
     if run.launch and not root:
@@ -25,13 +25,3 @@ def around(run: Run, file: DataFile) -> Around:
     llama3 = run.llm_type == "llama3" or (run.llm_type is None and run.family == "minicpmv25")
     settings = Settings(llm_type="llama3" if llama3 else "qwen", family=run.family, mapping=file.mapping)
     return Around(trainer, run.family, file.mapping, loader(trainer), settings, tuple(dict.fromkeys(folders)))
-
-
-def _guessed(file: DataFile, family: str | None) -> str | None:
-    """minicpmv when all recognised records are in the dialect of its loader, and one of them has an image."""
-    if family is not None and not family.startswith("minicpm"):
-        return None
-    shapes = [s for s in (shape(item.value) for item in islice(Reader(file), _HEAD)) if s.dialect != "unknown"]
-    if not all(s.dialect in ("minicpmv", "minicpmv-multi") for s in shapes):
-        return None
-    return "minicpmv" if any(s.image_field in ("string", "object") for s in shapes) else None
