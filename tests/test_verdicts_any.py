@@ -12,6 +12,7 @@ from lorachk.facts.records.datasetinfo import mapping_of
 from lorachk.facts.records.dialect import shape
 from lorachk.facts.records.verdicts import Settings, loader
 from lorachk.facts.records.verdicts.minicpmv import verdict
+from tests.verdict_cases import judged, spoken
 
 TRAINERS = [
     *("minicpmv", "llava", "llamafactory", "ms-swift", "vlm-r1", "qwen-vl"),
@@ -75,3 +76,9 @@ def test_the_short_way_of_minicpmv_says_what_the_long_one_says(record: Any, llm_
     found = loader("minicpmv")
     assert found is not None
     assert found.judge(record, shape(record), Settings(llm_type)) == verdict(record, (), llm_type)
+
+
+@pytest.mark.parametrize("trainer", ["llava", "qwen-vl", "qwen-vl-series", "internvl", "vlm-r1", "fastchat"])
+def test_images_in_a_field_that_the_trainer_does_not_read_are_not_kept(trainer: str) -> None:
+    record = {**spoken("q", "a"), "images": ["a.jpg"]}
+    assert judged(trainer, record).kind == "changed"

@@ -25,6 +25,7 @@ from lorachk.facts.records.verdicts.types import (
     replaced,
     short,
     unknown,
+    unread,
 )
 from lorachk.facts.records.verdicts.vicuna import alternation
 
@@ -55,10 +56,15 @@ def judge(value: Any, _shape: Shape, settings: Settings) -> Verdict:
         first = turns[0].get("value") if isinstance(turns[0], dict) else None
         if not isinstance(first, str):
             return replaced("value of turn 0 is not text")
-    if settings.template == "internvl2_5":
+    found = _styled(turns, images, single, settings.template)
+    return (unread(value) or KEPT) if found is KEPT else found
+
+
+def _styled(turns: list[Any], images: int, single: bool, template: str | None) -> Verdict:
+    if template == "internvl2_5":
         return _by_turn(turns, images, single)
-    older = _alternating(turns, images, single, settings.template)
-    if settings.template is not None:
+    older = _alternating(turns, images, single, template)
+    if template is not None:
         return older
     newer = _by_turn(turns, images, single)
     return newer if newer.kind == older.kind else unknown("what happens depends on --conv_style")

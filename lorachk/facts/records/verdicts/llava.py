@@ -21,6 +21,7 @@ from lorachk.facts.records.verdicts.types import (
     dropped,
     named,
     unknown,
+    unread,
 )
 from lorachk.facts.records.verdicts.vicuna import alternation, empty_answer, unmatched
 
@@ -61,7 +62,13 @@ def judge(value: Any, _shape: Shape, settings: Settings) -> Verdict:
         return crash(f"IndexError: index is out of bounds: <image> stands in {placed} turns, for one image")
     if start:
         del texts[0]
-    return _masked(texts, settings.template) or _differs(pictured, placed, repeated, start) or _blank(texts) or KEPT
+    return (
+        _masked(texts, settings.template)
+        or _differs(pictured, placed, repeated, start)
+        or _blank(texts)
+        or unread(value)
+        or KEPT
+    )
 
 
 def _masked(texts: list[Any], template: str | None) -> Verdict | None:

@@ -26,6 +26,7 @@ from lorachk.facts.records.verdicts.types import (
     replaced,
     short,
     unknown,
+    unread,
 )
 
 # Where Qwen's pre-tokenizer surely cuts "assistant" out as a word of its own: nothing that joins it on either side.
@@ -71,7 +72,11 @@ def judge(value: Any, _shape: Shape, _settings: Settings) -> Verdict:
                 doubt = changed(f"value of turn {number} is {named(text)}: trained as it prints")
             elif PLACEHOLDER in text:
                 doubt = changed(f"<image> in answer {number} is trained as text")
-    return _counts(used, images, "image") or _counts(used_videos, videos, "video") or _trained(answered, doubt)
+    return (
+        _counts(used, images, "image")
+        or _counts(used_videos, videos, "video")
+        or _trained(answered, doubt or unread(value))
+    )
 
 
 def _pool(value: Any, key: str) -> tuple[int, str | None]:

@@ -22,6 +22,7 @@ from lorachk.facts.records.verdicts.types import (
     named,
     short,
     unknown,
+    unread,
 )
 
 _PAD = {"image": "<|image_pad|>", "video": "<|video_pad|>"}
@@ -76,7 +77,7 @@ def judge(value: Any, _shape: Shape, _settings: Settings) -> Verdict:
         return dropped("no turns: nothing of the record is trained")
     if kind and asked < there:
         return changed(f"{there - asked} {kind}(s) have no {tag} and are left out")
-    return doubt or KEPT
+    return doubt or unread(value) or KEPT
 
 
 def _files(value: Any, kind: str) -> tuple[int, str | None]:

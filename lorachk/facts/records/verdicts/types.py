@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -73,6 +73,13 @@ def changed(reason: str) -> Verdict:
 def unknown(reason: str) -> Verdict:
     """What happens depends on something that is not known here."""
     return Verdict(None, reason)
+
+
+def unread(value: Mapping[str, Any]) -> Verdict | None:
+    """For trainers that read `image` alone: what else is trained as text."""
+    if value.get("images") and "image" not in value:
+        return changed("images is not read: the trainer takes image")
+    return None
 
 
 _NAMES = {

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from lorachk.facts.records.dialect import PLACEHOLDER, Shape
-from lorachk.facts.records.verdicts.types import KEPT, Loader, Settings, Verdict, changed, crash, named, unknown
+from lorachk.facts.records.verdicts.types import KEPT, Loader, Settings, Verdict, changed, crash, named, unknown, unread
 
 
 def judge(value: Any, _shape: Shape, settings: Settings) -> Verdict:
@@ -46,7 +46,7 @@ def judge(value: Any, _shape: Shape, settings: Settings) -> Verdict:
     question = turns[0]["value"]
     if not isinstance(question, str):
         return crash(f"AttributeError: value of turn 0 is {named(question)}, not text")
-    return _read(turns, question, count, settings.family)
+    return unread(value) or _read(turns, question, count, settings.family)
 
 
 def _read(turns: list[Any], question: str, count: int, family: str | None) -> Verdict:
