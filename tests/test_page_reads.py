@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lorachk.engine.front import brief
 from lorachk.engine.reads import tables_read
 from lorachk.engine.rules import builtin_rules, load_pages
 from lorachk.engine.store import Store
@@ -44,3 +45,26 @@ def test_every_built_in_page_reads_what_duckdb_says(store):
         if told != real:  # the page would be judged by the wrong command, or without its facts
             wrong[page.code] = told ^ real
     assert wrong == {}
+
+
+def test_what_judging_takes_of_a_built_in_page_is_what_yaml_reads():
+    for page in load_pages([builtin_rules()]):
+        head = page.head
+        taken = brief(page.front)
+        assert taken == (head.code, head.name, head.severity, head.of, head.message, tuple(head.needs)), page.path
+
+
+@pytest.mark.parametrize(
+    "front",
+    [
+        "code: X101\nname: bad\nseverity: error\nmessage: plain words\n",
+        'code: X101\nname: bad\nseverity: error\nmessage: "two\n  lines"\n',
+        "code: X101\nname: bad\nseverity: error\nneeds:\n  - run.fp16\n",
+        "code: X101\nname: bad\nseverity: fatal\n",
+        "code: X101\nname: bad\n",
+        "code: X101\ncode: X102\nname: bad\nseverity: error\n",
+        "code: 'X101'\nname: bad\nseverity: error\n",
+    ],
+)
+def test_what_is_written_otherwise_is_left_to_yaml(front: str):
+    assert brief(front) is None  # guessing would judge another rule than the one that was written

@@ -40,7 +40,7 @@ def _missing(store: Store, page: Page, unknown: dict[str, dict[str, Any]]) -> st
     for table in sorted(page.reads):
         if table not in store.collected:
             return unknown[table]["reason"] if table in unknown else f"{table} was not looked at"
-    for column in page.head.needs:
+    for column in page.brief.needs:
         table, _, name = column.partition(".")
         if store.count(table) and not store.count(table, name):
             return unknown[column]["reason"] if column in unknown else f"{_words(column)} is not known"
@@ -54,7 +54,7 @@ def _words(column: str) -> str:
 
 def _judge_one(store: Store, page: Page, unknown: dict[str, dict[str, Any]], report: Report) -> None:
     try:
-        found = _grouped(store, page) if page.head.of else _each(store, page)
+        found = _grouped(store, page) if page.brief.of else _each(store, page)
     except RuleTimeout as error:
         report.broken.append(Skipped(page.code, page.name, str(error)))
         return
@@ -66,7 +66,7 @@ def _judge_one(store: Store, page: Page, unknown: dict[str, dict[str, Any]], rep
     if found:
         report.findings += found
         return
-    partly = next((unknown[f] for f in (*page.head.needs, *sorted(page.reads)) if f in unknown), None)
+    partly = next((unknown[f] for f in (*page.brief.needs, *sorted(page.reads)) if f in unknown), None)
     if partly:
         report.skipped.append(Skipped(page.code, page.name, partly["reason"]))
     else:
@@ -84,11 +84,12 @@ def _each(store: Store, page: Page) -> list[Finding]:
 
 def _grouped(store: Store, page: Page) -> list[Finding]:
     """All rows are one finding with count, share and the first places."""
-    of = page.head.of
+    of = page.brief.of
     assert of
-    assert page.head.message
-    # Most rules find nothing or little: one plain query tells.
-    first = store.query(f"SELECT * FROM ({page.sql}\n) LIMIT {_COUNTED + 1}")  # noqa: S608
+    assert page.brief.message
+    # Most rules find nothing or little: one plain query tells. It is ordered because DuckDB 2.0.0 hangs when a bare
+    # LIMIT is full before a common table expression that is read twice.
+    first = store.query(f"SELECT * FROM ({page.sql}\n) ORDER BY 1 LIMIT {_COUNTED + 1}")  # noqa: S608
     if not first.rows:
         return []
     order = [c for c in ("path", "record", "turn", "position") if c in first.columns]
@@ -97,7 +98,7 @@ def _grouped(store: Store, page: Page) -> list[Finding]:
     rows, count = _few(first, order, by_record) or _many(store, page, order, by_record)
     total = store.count(of)
     values = {**rows[0], **spelled(count, total)}
-    message = re.sub(r"{(\w+)}", lambda m: str(values[m.group(1)]), page.head.message)
+    message = re.sub(r"{(\w+)}", lambda m: str(values[m.group(1)]), page.brief.message)
     where = tuple(place for of_row in places(store, rows, notes=True) for place in of_row)
     return [Finding(page.code, page.name, page.severity, message, page.fix, where, count, total, of)]
 
@@ -118,9 +119,7 @@ def _many(store: Store, page: Page, order: Sequence[str], by_record: bool) -> tu
         f"WITH lorachk_found AS MATERIALIZED ({page.sql}\n) "  # noqa: S608
         f"SELECT *, (SELECT count(*) FROM {offenders}) AS lorachk_count FROM lorachk_found "
     )
-    if order:
-        sql += f"ORDER BY {', '.join(order)} "
-    rows = store.query(f"{sql} LIMIT {_SHOWN}").dicts()
+    rows = store.query(f"{sql} ORDER BY {', '.join(order) or '1'} LIMIT {_SHOWN}").dicts()
     return rows, int(rows[0]["lorachk_count"])
 
 

@@ -6,40 +6,14 @@ import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
-
-import msgspec
+from typing import Any, NamedTuple
 
 from lorachk.engine.finding import Severity
-from lorachk.errors import UsageError
-from lorachk.facts.tables import tables
+from lorachk.engine.front import Brief, FrontMatter, brief, front_matter
+from lorachk.engine.front import PageError as PageError
 
 _FENCE = re.compile(r"^(`{3,}|~{3,})\s*(\S*)\s*(.*?)\s*$")
-_COLUMN = re.compile(r"^[a-z_]+\.[a-z_0-9]+$")
-_CODE = re.compile(r"^code: *([A-Z]{1,3}[0-9]{3}) *$", re.MULTILINE)
-_KEY = re.compile(r"`\$\.(\w+)|field `(\w+)`")  # where msgspec names the key
 _PLACES = ("at", "path", "line", "col", "pointer", "record", "turn", "position")
-
-
-class PageError(UsageError):
-    """A rule page that cannot be used; `where` is `file:line`."""
-
-    def __init__(self, path: Path, line: int, message: str, hint: str | None = None) -> None:
-        super().__init__(message, where=f"{path}:{line}", hint=hint)
-
-
-class FrontMatter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What stands between the dashes at the top of a page."""
-
-    code: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{1,3}[0-9]{3}$")]
-    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-    severity: Literal["error", "warning", "info"]
-    of: Literal["record", "turn", "image", "encoding"] | None = None
-    message: str | None = None
-    needs: list[str] = []
-    symptoms: list[str] = []
-    sources: list[str] = []
-    verified: list[str] = []
 
 
 class Block(NamedTuple):
@@ -76,24 +50,29 @@ class Page:
 
     @cached_property
     def head(self) -> FrontMatter:
-        """The front matter. Read when asked for, as YAML takes longer than the rest of a page. Raises PageError."""
-        return _front_matter(self.path, self.front)
+        """The front matter. Raises PageError."""
+        return front_matter(self.path, self.front)
 
     @cached_property
+    def brief(self) -> Brief:
+        """The front matter as far as judging needs it, without YAML where it is simple. Raises PageError."""
+        head = brief(self.front)
+        return head or Brief(*(getattr(self.head, name) for name in Brief._fields))
+
+    @property
     def code(self) -> str:
         """Rule code."""
-        found = _CODE.search(self.front)
-        return found[1] if found else self.head.code
+        return self.brief.code
 
     @property
     def name(self) -> str:
         """Kebab-case name of the problem."""
-        return self.head.name
+        return self.brief.name
 
     @cached_property
     def severity(self) -> Severity:
         """Severity as a value that can be compared."""
-        return Severity[self.head.severity]
+        return Severity[self.brief.severity]
 
     def whole(self) -> Page:
         """The page itself, with its front matter read. Raises PageError."""
@@ -114,35 +93,6 @@ def _split(path: Path, lines: list[str]) -> tuple[str, int]:
     except StopIteration:
         raise PageError(path, 1, "the front matter has no closing '---'") from None
     return "\n".join(lines[1:end]), end + 1
-
-
-def _front_matter(path: Path, text: str) -> FrontMatter:
-    import yaml
-
-    try:
-        data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 2 if error.problem_mark else 2
-        raise PageError(path, line, f"front matter: {error.problem}") from None
-    except yaml.YAMLError as error:  # a character that YAML does not take
-        raise PageError(path, 2, f"front matter: {' '.join(str(error).split())}") from None
-    if not isinstance(data, dict):
-        raise PageError(path, 2, "front matter: expected 'key: value' lines")
-    try:
-        head = msgspec.convert(data, FrontMatter)
-    except msgspec.ValidationError as error:
-        named = _KEY.search(str(error))
-        key = (named[1] or named[2]) if named else ""
-        line = next((i for i, text in enumerate(text.splitlines(), 2) if key and text.startswith(f"{key}:")), 2)
-        hint = f"known keys: {', '.join(FrontMatter.__struct_fields__)}" if "unknown field" in str(error) else None
-        raise PageError(path, line, f"front matter: {key}: {error}", hint) from None
-    if head.of and not head.message:
-        raise PageError(path, 2, "front matter: a rule with 'of' needs a 'message' that sums its rows up")
-    for column in head.needs:
-        table, _, name = column.partition(".")
-        if not _COLUMN.match(column) or table not in tables() or name not in {c.name for c in tables()[table].columns}:
-            raise PageError(path, 2, f"front matter: needs: {column} is no column of a fact table")
-    return head
 
 
 class _Section(NamedTuple):
