@@ -13,9 +13,10 @@ formatters were read, not run.
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 from lorachk.facts.records.dialect import PLACEHOLDER, Shape
+from lorachk.facts.records.verdicts.llamafactory_columns import guess
 from lorachk.facts.records.verdicts.types import (
     KEPT,
     Loader,
@@ -33,46 +34,13 @@ _ASK = "which columns and tags are read, dataset_info.json says"
 Messages = list[tuple[str, Any]]  # role (user, assistant, observation, function), content
 
 
-class Columns(NamedTuple):
-    """DatasetAttr (data/parser.py): the columns and tags of one entry; its defaults."""
-
-    formatting: str = "alpaca"
-    ranking: bool = False
-    kto_tag: str | None = None
-    system: str | None = None
-    tools: str | None = None
-    images: str | None = None
-    videos: str | None = None
-    audios: str | None = None
-    prompt: str | None = "instruction"
-    query: str | None = "input"
-    response: str | None = "output"
-    history: str | None = None
-    messages: str | None = "conversations"
-    role_tag: str | None = "from"
-    content_tag: str | None = "value"
-    user_tag: str | None = "human"
-    assistant_tag: str | None = "gpt"
-    observation_tag: str | None = "observation"
-    function_tag: str | None = "function_call"
-    system_tag: str | None = "system"
-
-
-# What an entry for such records must say for them to be read at all, where the entry is not at hand.
-_ALPACA = Columns(images="images", videos="videos", audios="audios", history="history", system="system")
-_FROM_VALUE = _ALPACA._replace(formatting="sharegpt", history=None, tools="tools")
-_ROLE_CONTENT = _FROM_VALUE._replace(
-    messages="messages", role_tag="role", content_tag="content", user_tag="user", assistant_tag="assistant"
-)
-
-
 def judge(value: Any, _shape: Shape, settings: Settings) -> Verdict:
     """The fate of one record, every image opened."""
     if not isinstance(value, dict):
         return crash(f"datasets reads no record that is {named(value)}")
     columns = settings.mapping
     if columns is None:
-        columns = _guess(value)
+        columns = guess(value)
         if columns is None:
             return unknown(_ASK)
     if columns.ranking or columns.kto_tag:
@@ -91,18 +59,6 @@ def judge(value: Any, _shape: Shape, settings: Settings) -> Verdict:
         # Another entry may give the roles other names, or the columns.
         return found if settings.mapping is not None or found.kind == "crash" else unknown(f"{_ASK}; {found.reason}")
     return _encoded(value, columns, found, settings.multimodal) or _unread(value, columns) or KEPT
-
-
-def _guess(value: dict[str, Any]) -> Columns | None:
-    for key in ("conversations", "messages"):
-        turns = value.get(key)
-        if isinstance(turns, list) and turns and isinstance(turns[0], dict):
-            columns = _FROM_VALUE if "from" in turns[0] else _ROLE_CONTENT
-            columns = columns if columns.messages == key else columns._replace(messages=key)
-            return columns if "image" not in value else columns._replace(images="image")
-    if "instruction" in value and "output" in value:
-        return _ALPACA if "image" not in value else _ALPACA._replace(images="image")
-    return None
 
 
 def _alpaca(value: dict[str, Any], columns: Any) -> Messages | Verdict:

@@ -72,11 +72,10 @@ def judge(value: Any, _shape: Shape, _settings: Settings) -> Verdict:
                 doubt = changed(f"value of turn {number} is {named(text)}: trained as it prints")
             elif PLACEHOLDER in text:
                 doubt = changed(f"<image> in answer {number} is trained as text")
-    return (
-        _counts(used, images, "image")
-        or _counts(used_videos, videos, "video")
-        or _trained(answered, doubt or unread(value))
-    )
+    fault = _counts(used, images, "image") or _counts(used_videos, videos, "video")
+    if fault or answered:
+        return fault or doubt or unread(value) or KEPT
+    return doubt or dropped("no answer: nothing of the record is trained")
 
 
 def _pool(value: Any, key: str) -> tuple[int, str | None]:
@@ -106,10 +105,6 @@ def _leak(text: str, number: int) -> Verdict | None:
     if _JOINED.search(text):
         return unknown(f'whether "assistant" in turn {number} starts a label, only the tokenizer can tell')
     return None
-
-
-def _trained(answered: bool, doubt: Verdict | None) -> Verdict:
-    return (doubt or KEPT) if answered else (doubt or dropped("no answer: nothing of the record is trained"))
 
 
 LOADER = Loader("qwen-vl", judge, "replaced", True, urls=False, data_uris=False, container=None)
