@@ -72,9 +72,9 @@ def judge(value: Any, _shape: Shape, _settings: Settings) -> Verdict:
                 doubt = changed(f"value of turn {number} is {named(text)}: trained as it prints")
             elif PLACEHOLDER in text:
                 doubt = changed(f"<image> in answer {number} is trained as text")
-    fault = _counts(used, images, "image") or _counts(used_videos, videos, "video")
-    if fault or answered:
-        return fault or doubt or unread(value) or KEPT
+    wrong = _counts(used, images, "image") or _counts(used_videos, videos, "video")
+    if wrong or answered:
+        return wrong or doubt or unread(value) or KEPT
     return doubt or dropped("no answer: nothing of the record is trained")
 
 
