@@ -135,3 +135,17 @@ def work(context: Context) -> None:
 def test_collectors_run_only_for_tables_that_are_wanted():
     assert [c.tables[0] for c in needed({"package"})] == ["package"]
     assert [c.tables[0] for c in needed({"fit"})] == ["gpu", "module", "memory"]
+
+
+def test_a_rule_whose_record_is_no_number_is_broken_and_takes_no_other_down(page_file):
+    bad = page_file("SELECT 'x' AS message, 't.json' AS path, 'seven' AS record FROM step")
+    text = bad.read_text().replace("X101", "X102").replace("'seven'", "7").replace("too-many", "too-few")
+    (bad.parent / "X102-good.md").write_text(text)
+
+    def fill(store: Store) -> None:
+        store.add("step", [{"step": 1}])
+        store.add("record", [{"path": "t.json", "record": 7, "line": 3, "pointer": "/7"}])
+
+    report = _judged(bad.parent, fill)
+    assert [r.rule for r in report.broken] == ["X101"]
+    assert [(f.rule, f.places[0].line, f.places[0].pointer) for f in report.findings] == [("X102", 3, "/7")]

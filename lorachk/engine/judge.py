@@ -5,23 +5,32 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from lorachk.engine.finding import Finding, Report, Skipped, spelled
 from lorachk.engine.page import Page
-from lorachk.engine.places import places
+from lorachk.engine.places import look_up, places
 from lorachk.engine.select import Selection
-from lorachk.engine.store import Result, RuleTimeout, Store
+from lorachk.engine.store import Result, Store
 from lorachk.stopping import received
 
 _COUNTED = 100  # rows up to which offenders are counted here, not by a second query
 _SHOWN = 10  # places kept per finding; the count says how many there are
 
 
+class _Found(NamedTuple):
+    """A finding without its places, and the rows they come from."""
+
+    finding: Finding
+    rows: list[dict[str, Any]]
+
+
 def judge(store: Store, pages: Sequence[Page], selection: Selection, report: Report) -> None:
     """Run `pages` on `store` (which is locked here) and write the outcome of each into `report`."""
     store.lock()
     unknown = {row["fact"]: row for row in store.rows("unknown")}
+    found: list[_Found] = []
     for page in pages:
         report.names[page.code] = page.name
         if not selection.selects(page):
@@ -31,7 +40,8 @@ def judge(store: Store, pages: Sequence[Page], selection: Selection, report: Rep
         elif (why := _missing(store, page, unknown)) is not None:
             report.skipped.append(Skipped(page.code, page.name, why))
         else:
-            _judge_one(store, page, unknown, report)
+            found += _judge_one(store, page, unknown, report)
+    report.findings += _placed(store, found, report)
     report.findings.sort(key=lambda f: (-f.severity, f.rule))
 
 
@@ -52,37 +62,55 @@ def _words(column: str) -> str:
     return name.replace("_", " ") if table == "run" else f"{table} {name.replace('_', ' ')}"
 
 
-def _judge_one(store: Store, page: Page, unknown: dict[str, dict[str, Any]], report: Report) -> None:
+def _judge_one(store: Store, page: Page, unknown: dict[str, dict[str, Any]], report: Report) -> list[_Found]:
     try:
         found = _grouped(store, page) if page.brief.of else _each(store, page)
-    except RuleTimeout as error:
-        report.broken.append(Skipped(page.code, page.name, str(error)))
-        return
     except Exception as error:  # DuckDB's own errors: a bad cast, no memory; the rule is broken, not the run
-        if received():
-            raise
-        report.broken.append(Skipped(page.code, page.name, str(error).splitlines()[0]))
-        return
+        report.broken.append(_broken(page.code, page.name, error))
+        return []
     if found:
-        report.findings += found
-        return
+        return found
     partly = next((unknown[f] for f in (*page.brief.needs, *sorted(page.reads)) if f in unknown), None)
     if partly:
         report.skipped.append(Skipped(page.code, page.name, partly["reason"]))
     else:
         report.passed.append(page.code)
+    return []
 
 
-def _each(store: Store, page: Page) -> list[Finding]:
+def _broken(rule: str, name: str, error: Exception) -> Skipped:
+    if received():
+        raise error
+    return Skipped(rule, name, str(error).partition("\n")[0])
+
+
+def _placed(store: Store, found: Sequence[_Found], report: Report) -> list[Finding]:
+    """Findings at their places, which are looked up together: asking for each takes longer than the rule did."""
+    try:
+        spots = look_up(store, (row for one in found for row in one.rows))
+    except Exception:  # a rule whose record is no number: which one it is shows below
+        if received():
+            raise
+        spots = None
+    placed = []
+    for finding, rows in found:
+        try:
+            mine = look_up(store, rows) if spots is None else spots
+            placed.append(replace(finding, places=places(rows, mine, notes=finding.of is not None)))
+        except Exception as error:  # noqa: PERF203
+            report.broken.append(_broken(finding.rule, finding.name, error))
+    return placed
+
+
+def _each(store: Store, page: Page) -> list[_Found]:
     """Every row is a finding."""
-    rows = store.query(page.sql).dicts()
     return [
-        Finding(page.code, page.name, page.severity, str(row["message"]), page.fix, where)
-        for row, where in zip(rows, places(store, rows), strict=True)
+        _Found(Finding(page.code, page.name, page.severity, str(row["message"]), page.fix), [row])
+        for row in store.query(page.sql).dicts()
     ]
 
 
-def _grouped(store: Store, page: Page) -> list[Finding]:
+def _grouped(store: Store, page: Page) -> list[_Found]:
     """All rows are one finding with count, share and the first places."""
     of = page.brief.of
     assert of
@@ -99,8 +127,7 @@ def _grouped(store: Store, page: Page) -> list[Finding]:
     total = store.count(of)
     values = {**rows[0], **spelled(count, total)}
     message = re.sub(r"{(\w+)}", lambda m: str(values[m.group(1)]), page.brief.message)
-    where = tuple(place for of_row in places(store, rows, notes=True) for place in of_row)
-    return [Finding(page.code, page.name, page.severity, message, page.fix, where, count, total, of)]
+    return [_Found(Finding(page.code, page.name, page.severity, message, page.fix, (), count, total, of), rows)]
 
 
 def _few(first: Result, order: Sequence[str], by_record: bool) -> tuple[list[dict[str, Any]], int] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lorachk.facts.records.locate import Spot
 
 _Key = tuple[Any, ...]  # path, record, turn, position
+Spots = dict[_Key, "Spot"]
 _TOGETHER = 200  # places that one query looks up
 # The scan goes by a dataset_info.json when LLaMA-Factory is the trainer, or when that file was named as the data.
 _SQL = """
@@ -25,14 +26,15 @@ LEFT JOIN image i ON i.path = w.path AND i.record = w.record AND i.position = w.
 """
 
 
-def places(store: Store, rows: Sequence[dict[str, Any]], *, notes: bool = False) -> list[tuple[Place, ...]]:
-    """The places of each row; with `notes`, its message beside them."""
-    spots = _spots(store, rows)
-    return [_of_row(row, spots, str(row["message"]) if notes else None) for row in rows]
+def places(rows: Sequence[dict[str, Any]], spots: Spots, *, notes: bool = False) -> tuple[Place, ...]:
+    """Locations of rows, each from `at` (a location or a list of them) or from single columns.
+
+    `spots` is what `look_up` found for these rows, among others; with `notes`, a row's message goes with its places.
+    """
+    return tuple(place for row in rows for place in _of_row(row, spots, str(row["message"]) if notes else None))
 
 
-def _of_row(row: dict[str, Any], spots: dict[_Key, Spot], note: str | None) -> tuple[Place, ...]:
-    """Locations of a row, from `at` (a location or a list of them) or from single columns."""
+def _of_row(row: dict[str, Any], spots: Spots, note: str | None) -> tuple[Place, ...]:
     at = row.get("at")
     if at is not None:
         several = at if isinstance(at, list) else [at]
@@ -48,11 +50,11 @@ def _key(row: dict[str, Any]) -> _Key:
     return tuple(row.get(name) for name in ("path", "record", "turn", "position"))
 
 
-def _spots(store: Store, rows: Sequence[dict[str, Any]]) -> dict[_Key, Spot]:
+def look_up(store: Store, rows: Iterable[dict[str, Any]]) -> Spots:
     """Where the records, turns and images stand that rows name without a line; one query for many."""
     open_ = (r for r in rows if r.get("path") is not None and r.get("record") is not None and r.get("line") is None)
     remaining = iter(dict.fromkeys(_key(row) for row in open_ if row.get("at") is None))
-    found: dict[_Key, Spot] = {}
+    found: Spots = {}
     while keys := list(islice(remaining, _TOGETHER)):
         from lorachk.facts.records.locate import Start, locate
 
