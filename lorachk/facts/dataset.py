@@ -170,7 +170,8 @@ class _Collected:
                 constants["split"] = file.split
                 shifts |= {"line": line, "offset": offset}
             for name in shifts.keys() & part.constants.keys():
-                constants[name] = part.constants[name] + shifts[name]
+                if part.constants[name] is not None:
+                    constants[name] = part.constants[name] + shifts[name]
             self._turns |= table == "turn"
             numbered = None
             if table == "record":
