@@ -1,8 +1,10 @@
-"""Scan speed and memory against json.load with a loop, both in fresh processes, one after the other, on one file.
+"""Scan speed and memory against json.load with a loop, and against datasets, each in a fresh process, on one file.
 
-    python benchmarks/scan/run.py [--records 100000] [--write]
+    python benchmarks/scan/run.py [--records 665000] [--sizes 10000 100000 6000000] [--write]
 
-`--write` records the result in result.json beside this file.
+`--sizes` adds files of other sizes that lorachk alone scans: time must grow with the file, memory must not. `--write`
+records the result in result.json beside this file. Memory is the largest sum of resident memory that lorachk's process
+and its workers had at one time, each looked at every tenth of a second (pages that they share count for each).
 """
 
 from __future__ import annotations
@@ -11,57 +13,87 @@ import argparse
 import json
 import os
 import platform
-import resource
+import subprocess
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from generate import generate
 
 HERE = Path(__file__).parent
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def measure(arguments: list[str]) -> dict[str, float]:
-    """Wall seconds and peak resident memory (MiB) of `python ...`, its own process only."""
+def measure(script: str, data: Path) -> dict[str, float]:
+    """Wall seconds and peak resident memory (MiB) of a script and its children."""
     start = time.perf_counter()
-    child = os.posix_spawn(sys.executable, [sys.executable, *arguments], dict(os.environ))
-    _, status, usage = os.wait4(child, 0)
+    child = subprocess.Popen([sys.executable, str(HERE / script), str(data)], stdout=subprocess.DEVNULL)
+    peak = 0
+    while child.poll() is None:
+        peak = max(peak, sum(_resident(pid) for pid in _family(child.pid)))
+        time.sleep(0.1)
     seconds = time.perf_counter() - start
-    if os.waitstatus_to_exitcode(status) not in (0, 1):
-        raise SystemExit(f"{arguments} failed")
-    return {"seconds": round(seconds, 2), "mib": round(_kib(usage) / 1024, 1)}
+    if child.returncode not in (0, 1):
+        raise SystemExit(f"{script} failed")
+    return {"seconds": round(seconds, 2), "mib": round(peak / 2**20, 1)}
 
 
-def _kib(usage: resource.struct_rusage) -> float:
-    return usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+def _family(pid: int) -> list[int]:
+    found = [pid]
+    for process in found:
+        try:
+            children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        except OSError:
+            continue
+        found += map(int, children)
+    return found
+
+
+def _resident(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+    except (OSError, IndexError):
+        return 0
+
+
+def compared(records: int, folder: Path) -> dict[str, Any]:
+    """All readers on one file. The baseline runs before and after, so that a busy machine shows."""
+    data = folder / "train.json"
+    generate(data, records)
+    result: dict[str, Any] = {"records": records, "megabytes": round(data.stat().st_size / 1e6, 1)}
+    result["loop"] = measure("baseline.py", data)
+    result["lorachk"] = measure("ours.py", data)
+    result["lorachk_again"] = measure("ours.py", data)
+    result["loop_again"] = measure("baseline.py", data)
+    if find_spec("datasets"):
+        result["datasets"] = measure("with_datasets.py", data)
+    ours = min(result["lorachk"]["seconds"], result["lorachk_again"]["seconds"])
+    loop = min(result["loop"]["seconds"], result["loop_again"]["seconds"])
+    result["times_faster_than_loop"] = round(loop / ours, 2)
+    result["share_of_its_memory"] = round(result["lorachk"]["mib"] / result["loop"]["mib"], 3)
+    data.unlink()
+    return result
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=100_000)
+    parser.add_argument("--records", type=int, default=665_000)
+    parser.add_argument("--sizes", type=int, nargs="*", default=[])
     parser.add_argument("--write", action="store_true", help="record the result in result.json")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "train.json"
-        generate(data, options.records)
-        # The baseline runs before and after, so that a busy machine shows.
-        first = measure([str(HERE / "baseline.py"), str(data)])
-        collect = measure([str(HERE / "ours.py"), "collect", str(data)])
-        judge = measure([str(HERE / "ours.py"), "judge", str(data)])
-        second = measure([str(HERE / "baseline.py"), str(data)])
-        result = {
-            "records": options.records,
-            "megabytes": round(data.stat().st_size / 1e6, 1),
-            "baseline": first,
-            "baseline_again": second,
-            "collect": collect,
-            "judge": judge,
-        }
-    base = min(first["seconds"], second["seconds"])
-    for name, ours in (("collect", collect), ("judge", judge)):
-        result[f"{name}_times_faster"] = round(base / ours["seconds"], 2)
-        result[f"{name}_memory_share"] = round(ours["mib"] / first["mib"], 3)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        result = compared(options.records, folder)
+        sizes = []
+        for records in options.sizes:
+            data = folder / "train.json"
+            generate(data, records)
+            sizes.append({"records": records, "megabytes": data.stat().st_size // 10**6, **measure("ours.py", data)})
+            data.unlink()
+        result["lorachk_alone"] = sizes
     result["machine"] = f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
     text = json.dumps(result, indent=1)
     print(text)

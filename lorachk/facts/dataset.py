@@ -32,6 +32,7 @@ _HEAD = 200  # records from which trainer and layout are told
 _TOGETHER = 512  # records taken apart at once
 _PARALLEL = 24 << 20  # bytes of data from which processes are worth starting
 _KEPT = 20_000  # rows that are gathered before they go to the sink
+_TEMPLATES = ("version", "conv_style", "template")  # LLaVA's, InternVL's and the frameworks' flag
 TABLES = ("record", "field", "turn", "image", "box")
 
 
@@ -94,11 +95,10 @@ class _Collected:
         head = list(islice(items, _HEAD))
         if self._trainer is None:
             self._trainer = guessed_trainer(head, file, run.family)
-        settings = Settings(llm_type=llm_type(run), family=run.family, mapping=file.mapping)
         plan = Plan(
             self._trainer,
             run.family,
-            settings,
+            loader_settings(run, file),
             file.image_root or run.image_root,
             tuple(_folders(run, file)),
             urls=options.fetch_urls,
@@ -234,9 +234,18 @@ def guessed_trainer(head: Iterable[Item], file: DataFile, family: str | None) ->
     return "minicpmv" if any(s.image_field in ("string", "object") for s in shapes) else None
 
 
-def llm_type(run: Run) -> str:
-    """The branch of MiniCPM-V's script: qwen or llama3; any other value fails whatever the records say."""
-    return "llama3" if run.llm_type == "llama3" or (run.llm_type is None and run.family == "minicpmv25") else "qwen"
+def loader_settings(run: Run, file: DataFile) -> Settings:
+    """What a trainer's verdict on the records of `file` depends on."""
+    # The branch of MiniCPM-V's script; any value but these two fails whatever the records say.
+    llama3 = run.llm_type == "llama3" or (run.llm_type is None and run.family == "minicpmv25")
+    template = next((run.training_args[n] for n in _TEMPLATES if run.training_args.get(n)), None)
+    return Settings(
+        llm_type="llama3" if llama3 else "qwen",
+        template=template if isinstance(template, str) else None,
+        multimodal=None if run.family is None else run.family != "text",
+        family=run.family,
+        mapping=file.mapping,
+    )
 
 
 def _folders(run: Run, file: DataFile) -> list[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
-from lorachk.facts.dataset import guessed_trainer
+from lorachk.facts.dataset import guessed_trainer, loader_settings
 from lorachk.facts.records.datafile import DataFile
 from lorachk.facts.records.reader import Reader
-from lorachk.facts.records.verdicts import Settings, loader
+from lorachk.facts.records.verdicts import loader
 from lorachk.fixes.fixer import Around
 from lorachk.run import Run
 
@@ -22,6 +22,5 @@ def around(run: Run, file: DataFile) -> Around:
     folders = [root] if root else [str(Path(file.local).parent), "."]
     if run.launch and not root:
         folders.insert(0, str(Path(run.launch).parent))
-    llama3 = run.llm_type == "llama3" or (run.llm_type is None and run.family == "minicpmv25")
-    settings = Settings(llm_type="llama3" if llama3 else "qwen", family=run.family, mapping=file.mapping)
+    settings = loader_settings(run, file)
     return Around(trainer, run.family, file.mapping, loader(trainer), settings, tuple(dict.fromkeys(folders)))
