@@ -23,7 +23,7 @@ from lorachk.engine.select import Selection
 from lorachk.engine.store import Limits, Store
 
 RECORDS = 665_000  # of 10 and 12 turns: 7,315,000
-_AREAS = ("data", "images")
+_AREAS = ("data",)
 
 _FILL = (
     """INSERT INTO dataset (path, split, container, bytes, encoding, records)
@@ -32,22 +32,25 @@ _FILL = (
     """INSERT INTO record (path, record, line, "offset", pointer, split, dialect, style, image_field, image_count,
          video_count, placeholder_count, turns_with_placeholder, turn_count, verdict, reason, digest)
        SELECT path, n, n, n * 1800, '/' || n, split, dialect, 'from/value', image_field, image_count, 0,
-         image_count, image_count, 10 + n % 2 * 2, verdict, reason, hash(n)
+         CASE WHEN {wrong} THEN 3 ELSE image_count END, image_count, 10 + n % 2 * 2, verdict, reason,
+         hash(CASE WHEN {wrong} THEN n % 1000 ELSE n END)
        FROM (SELECT n, 'data/llava_v1_5_mix665k.json' AS path, 'train' AS split,
                CASE WHEN n % 16 = 0 THEN 'sharegpt' ELSE 'llava' END AS dialect,
                CASE WHEN n % 16 = 0 THEN 'absent' ELSE 'string' END AS image_field,
                (n % 16 <> 0)::INTEGER AS image_count,
-               CASE WHEN n % 1000 = 0 THEN 'crash' ELSE 'kept' END AS verdict,
-               CASE WHEN n % 1000 = 0 THEN 'turn 3 has no value' END AS reason
+               CASE WHEN {wrong} THEN 'replaced' WHEN n % 1000 = 0 THEN 'crash' ELSE 'kept' END AS verdict,
+               CASE WHEN {wrong} OR n % 1000 = 0 THEN 'turn 3 has no value' END AS reason
              FROM range({records}) r(n)
              UNION ALL SELECT n, 'data/eval.json', 'eval', 'llava', 'string', 1, 'kept', NULL FROM range(1000) r(n))""",
     """INSERT INTO turn (path, record, turn, role, speaker, previous, content_type, characters, bytes, blank,
          placeholders, keys, literals)
        SELECT d.path, d.record, t, CASE WHEN t % 2 = 0 THEN 'human' ELSE 'gpt' END,
          CASE WHEN t % 2 = 0 THEN 'user' ELSE 'assistant' END,
-         CASE WHEN t = 0 THEN NULL WHEN t % 2 = 0 THEN 'assistant' ELSE 'user' END,
-         'string', 40 + (d.record * 7 + t) % 300, 40 + (d.record * 7 + t) % 300, d.record % 1000 = 7 AND t = 3,
-         (t = 0 AND d.image_count > 0)::INTEGER, [], CASE WHEN d.record % 1000 = 9 AND t = 1 THEN ['<unk>'] ELSE [] END
+         CASE WHEN t = 0 THEN NULL WHEN (t % 2 = 0) <> {wrong} THEN 'assistant' ELSE 'user' END,
+         'string', 40 + (d.record * 7 + t) % 300, 40 + (d.record * 7 + t) % 300,
+         {wrong} OR d.record % 1000 = 7 AND t = 3,
+         ({wrong} OR t = 0 AND d.image_count > 0)::INTEGER, [],
+         CASE WHEN {wrong} OR d.record % 1000 = 9 AND t = 1 THEN ['<unk>'] ELSE [] END
        FROM record d, range(12) r(t) WHERE t < d.turn_count""",
     """INSERT INTO image (path, record, position, pointer, reference, resolved, kind, "exists", bytes, format, mode,
          width, height, frames)
@@ -60,20 +63,19 @@ _FILL = (
               ('data/llava_v1_5_mix665k.json', 'train', '/id', 'integer', 700, 33)""",
     "INSERT INTO run (trainer, data) VALUES ({trainer}, ['data/llava_v1_5_mix665k.json'])",
 )
-_BREAK = (
-    "UPDATE record SET verdict = 'replaced', reason = 'KeyError: role', placeholder_count = 3, repeated_key = 'image'",
-    "UPDATE record SET digest = hash(record % 1000)",
-    "UPDATE turn SET literals = ['<unk>'], placeholders = 1, blank = true, previous = speaker",
-)
 
 
 def filled(records: int, trainer: str | None, memory: str, broken: bool) -> Store:
     """A store with the made-up facts."""
-    store = Store(Limits(memory=memory, seconds=600))
-    values = {"records": records, "trainer": f"'{trainer}'" if trainer else "NULL"}
+    store = Store(Limits(memory=memory))
+    values = {
+        "records": records,
+        "wrong": "true" if broken else "false",
+        "trainer": f"'{trainer}'" if trainer else "NULL",
+    }
     store._db.execute("SET threads = 2")
     store.name_paths(["data/llava_v1_5_mix665k.json", "data/eval.json"], large=True)
-    for sql in (*_FILL, *(_BREAK if broken else ())):
+    for sql in _FILL:
         store._db.execute(sql.format(**values))
     store.collected |= {"run", "dataset", "record", "turn", "image", "field", "box", "encoding", "package"}
     return store
