@@ -41,7 +41,7 @@ def test_all_that_is_installed_here_has_the_version_that_python_says():
 @pytest.mark.parametrize(
     "files",
     [
-        {"Flash_Attn-2.8.3+cu12.dist-info/METADATA": "Metadata-Version: 2.1\nName: flash-attn\nVersion: 2.8.3+cu12\n\n"},
+        {"Flash_Attn-2.8.3+cu12.dist-info/METADATA": "Name: flash-attn\nVersion: 2.8.3+cu12\n\n"},
         {"flash_attn.egg-info/PKG-INFO": "Metadata-Version: 2.1\nName: flash-attn\nVersion: 2.0\n\n"},
         {"flash_attn-1.0-py3.11.egg/EGG-INFO/PKG-INFO": "Metadata-Version: 2.1\nName: flash-attn\nVersion: 1.0\n\n"},
         {
