@@ -11,9 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from lorachk.facts.records.dialects.model import SPEAKERS
 from lorachk.facts.records.item import Item
 from lorachk.facts.records.parts import start_of
-from lorachk.facts.records.tabulate import Plan, Tabulator
+from lorachk.facts.records.tabulate import TURN, Plan, Tabulator
 from lorachk.facts.records.typed import Typed, layout
 from lorachk.facts.records.verdicts import Settings
 
@@ -53,8 +54,47 @@ def _columns(tabulator: Tabulator) -> dict[str, dict[str, list[Any]]]:
         found[part] = {
             name: [list(v) if isinstance(v, tuple) else v for v in values] for name, values in columns.lists.items()
         }
+    tables = tabulator.tables
+    if len(tables.patterned):
+        found["turn"] = _unfolded(tabulator, found.get("turn", {}))
+    if "turn" in found:
+        order = sorted(
+            range(len(found["turn"]["record"])), key=lambda i: (found["turn"]["record"][i], found["turn"]["turn"][i])
+        )
+        found["turn"] = {name: [values[i] for i in order] for name, values in found["turn"].items()}
     found["fields"] = {"rows": sorted(tabulator.fields.rows())}
     return found
+
+
+def _unfolded(tabulator: Tabulator, flat: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Turns told by patterns, as rows beside the others."""
+    tables = tabulator.tables
+    rows = {name: list(flat.get(name, [])) for name in TURN}
+    patterns = list(tables.patterns)
+    lists = tables.patterned.lists
+    for record, pattern, characters, sizes in zip(*(lists[n] for n in tables.patterned.names), strict=True):
+        roles, places = patterns[pattern]
+        speakers = [SPEAKERS.get(role) for role in roles]
+        for turn, role in enumerate(roles):
+            previous = speakers[turn - 1] if turn else None
+            count = dict(places).get(turn, 0)
+            row = (
+                record,
+                turn,
+                role,
+                speakers[turn],
+                previous,
+                "string",
+                characters[turn],
+                sizes[turn],
+                False,
+                count,
+                [],
+                [],
+            )
+            for name, value in zip(TURN, row, strict=True):
+                rows[name].append(value)
+    return rows
 
 
 def _generally(made: list[dict[str, Any]], texts: list[str], gap: str) -> Tabulator:

@@ -33,6 +33,7 @@ _MACROS = (
 # Tables with a row for each record, turn or image: these grow with the data.
 _OF_DATASET = frozenset({"dataset", "record", "field", "turn", "image", "box", "encoding"})
 _FEW = 100  # rows that are looked through for columns without a value
+_OF_RECORD = ("record", "pattern")  # columns of a batch with patterns that hold no lists
 _BATCH = 20_000  # rows per load: 20 MB of JSON at most for ordinary records
 
 
@@ -126,24 +127,35 @@ class Store:
         table = tables()[batch.table]
         types = {c.name: c.type for c in table.columns}
         self.collected.add(batch.table)
-        kinds = {n: "SMALLINT[]" if n in batch.words else _list_of(types[n]) for n in batch.names}
-        given = ", ".join(f"{_string(n)}: {_string(kind)}" for n, kind in kinds.items())
         taken = [*batch.names, *batch.constants]
-        made = [_made(n, batch, types[n]) for n in batch.names] + [f"?::{types[n]}" for n in batch.constants]
+        made = [_made(n, batch, types) for n in batch.names] + [f"?::{types[n]}" for n in batch.constants]
         parameters: list[Any] = list(batch.constants.values())
         if batch.numbered is not None:
             taken.append("pointer")
             made.append(f'? || ("record" + {batch.shifts.get("record", 0):d})')
             parameters.append(batch.numbered)
-        columns, unnested = (
-            ", ".join(f'"{n}"' for n in taken),
-            ", ".join(f'unnest("{n}") AS "{n}"' for n in batch.names),
+        kinds = {n: _list_of(n, batch, types) for n in batch.names}
+        given = ", ".join(f"{_string(n)}: {_string(kind)}" for n, kind in kinds.items())
+        unnested = ", ".join(f'unnest("{n}") AS "{n}"' for n in batch.names)
+        source = (
+            f"(SELECT {unnested} FROM read_json(?, format = 'unstructured', "  # noqa: S608
+            f"maximum_object_size = {batch.bytes + 4096:d}, columns = {{{given}}}))"
         )
+        parameters.append(str(batch.file))
+        if batch.patterns is not None:
+            taken = [*(n for n in taken if n != "pattern"), *batch.patterns]
+            made = [m for m in made if m != '"pattern"'] + [f'unnest(p."{n}")' for n in batch.patterns]
+            if "bytes" not in batch.names:
+                taken.append("bytes")
+                made.append('unnest("characters")')
+            lists = ", ".join(f'unnest(?::{types[n]}[][]) AS "{n}"' for n in batch.patterns)
+            count = len(next(iter(batch.patterns.values())))
+            source += f" JOIN (SELECT unnest(range({count})) AS number, {lists}) AS p ON p.number = pattern"
+            parameters += [list(several) for several in batch.patterns.values()]
+        columns = ", ".join(f'"{n}"' for n in taken)
         self._db.execute(
-            f'INSERT INTO "{table.name}" ({columns}) SELECT {", ".join(made)} FROM (SELECT {unnested} FROM '  # noqa: S608
-            f"read_json(?, format = 'unstructured', maximum_object_size = {batch.bytes + 4096:d}, "
-            f"columns = {{{given}}}))",
-            [*parameters, str(batch.file)],
+            f'INSERT INTO "{table.name}" ({columns}) SELECT {", ".join(made)} FROM {source}',  # noqa: S608
+            parameters,
         )
         batch.file.unlink()
 
@@ -362,18 +374,26 @@ def _names(table: str) -> set[str]:
     return {c.name for c in tables()[table].columns}
 
 
-def _made(name: str, batch: Batch, kind: str) -> str:
+def _made(name: str, batch: Batch, types: Mapping[str, str]) -> str:
     """The SQL of one column of a batch."""
     if name in batch.words:
         cases = " ".join(
-            f"WHEN {n} THEN {_string(w)}::{kind}" for n, w in enumerate(batch.words[name]) if w is not None
+            f"WHEN {n} THEN {_string(w)}::{types[name]}" for n, w in enumerate(batch.words[name]) if w is not None
         )
         return f'CASE "{name}" {cases} END'
+    if batch.patterns is not None and name not in _OF_RECORD:
+        return f'unnest("{name}")'
     return f'"{name}" + {batch.shifts[name]:d}' if name in batch.shifts else f'"{name}"'
 
 
-def _list_of(kind: str) -> str:
-    return f"{'VARCHAR' if kind.startswith('ENUM') else kind}[]"
+def _list_of(name: str, batch: Batch, types: Mapping[str, str]) -> str:
+    """The type of a column in a batch's file."""
+    if name in batch.words:
+        return "SMALLINT[]"
+    if name == "pattern":
+        return "INTEGER[]"
+    kind = "VARCHAR" if types[name].startswith("ENUM") else types[name]
+    return f"{kind}[]" if batch.patterns is None or name in _OF_RECORD else f"{kind}[][]"
 
 
 def _pathed(column: Column, listed: str) -> Column:

@@ -18,6 +18,8 @@ class Batch(NamedTuple):
 
     `constants` are values that all rows share. `shifts` are added to columns that count from the start of a part.
     Where `words` has a column, the file has numbers from 0 that stand for these texts (or NULL).
+    With `patterns`, each row stands for several: the file's columns but `record` and `pattern` hold a list, as have the
+    columns of `patterns` for each pattern, and all are unnested side by side; without `bytes`, it equals `characters`.
     `numbered`: the column `pointer` is this and the record's number.
     """
 
@@ -29,6 +31,7 @@ class Batch(NamedTuple):
     shifts: Mapping[str, int]
     words: Mapping[str, Sequence[Any]]
     numbered: str | None = None
+    patterns: Mapping[str, Sequence[Sequence[Any]]] | None = None
 
 
 class Sink(Protocol):

@@ -29,8 +29,6 @@ _PICTURE = {
 }
 _DISTINCT = """SELECT DISTINCT resolved FROM image
 WHERE resolved IS NOT NULL AND format IS NULL AND (kind = 'url' OR (coalesce("exists", false) AND kind = 'file'))"""
-_NO_FILE = """CASE WHEN reference IS NULL AND kind IS NULL THEN 'the reference is not a string'
-WHEN NOT "exists" THEN 'no such file' END"""
 # What was to be fetched is there when something came.
 _THERE = (
     'CASE WHEN i.kind = \'url\' AND p.resolved IS NOT NULL THEN p.bytes IS NOT NULL ELSE i."exists" END AS "exists"'
@@ -76,7 +74,6 @@ class Later:
         if urls:
             sink.unknown("image.exists", f"{urls:,} images are URLs, which are only fetched with --fetch-urls", urls)
         (total,) = self._one(f"SELECT count(*) FROM ({_DISTINCT})")  # noqa: S608
-        missing = self._one('SELECT count(*) FROM image WHERE NOT "exists" OR (reference IS NULL AND kind IS NULL)')[0]
         lost = 0
         if total:
             paths = (row[0] for row in sink.select(_DISTINCT))
@@ -99,11 +96,9 @@ class Later:
             sink.remake(
                 "image",
                 f'SELECT i.* EXCLUDE ({given}, "exists"), {_THERE}, {facts}, '  # noqa: S608
-                f"coalesce(p.problem, i.problem, {_NO_FILE}) AS problem "
+                "coalesce(p.problem, i.problem) AS problem "
                 "FROM image i LEFT JOIN picture p ON p.resolved = i.resolved",
             )
-        elif missing:
-            sink.remake("image", f"SELECT * REPLACE (coalesce(problem, {_NO_FILE}) AS problem) FROM image")  # noqa: S608
         if undecoded:
             reason = (
                 f"{undecoded:,} image files were checked at their ends but not decoded: only a random sample of about "

@@ -178,7 +178,9 @@ class _Collected:
                 numbered = reader.prefix
                 if numbered is None:
                     constants["pointer"] = ""
-            self._sink.append(Batch(table, part.file, part.bytes, part.names, constants, shifts, part.words, numbered))
+            self._sink.append(
+                Batch(table, part.file, part.bytes, part.names, constants, shifts, part.words, numbered, part.patterns)
+            )
 
     def _fields(self, file: DataFile, rows: Iterable[tuple[str, str, int, int]], base: int) -> None:
         made: list[Row] = [

@@ -20,6 +20,7 @@ class Written(NamedTuple):
     names: tuple[str, ...]
     constants: dict[str, Any]
     words: dict[str, tuple[Any, ...]]  # few different values: the file has their numbers
+    patterns: dict[str, list[list[Any]]] | None = None  # column to its lists by pattern; the file has lists, too
 
 
 class Columns:
@@ -43,19 +44,33 @@ class Columns:
         for name, values in self.lists.items():
             first = values[0]
             if name != self.names[0] and values.count(first) == len(values):
-                constants[name] = _escaped(first)
+                constants[name] = escaped(first)
             elif isinstance(first or "", str) and (few := _few(values)):
                 numbers = {word: number for number, word in enumerate(few)}
                 lists[name] = list(map(numbers.__getitem__, values))
                 words[name] = few
             else:
                 lists[name] = values
-        try:
-            data = _encode(lists)
-        except UnicodeEncodeError:  # from "\ud800" in someone's JSON
-            data = _encode(_escaped(lists))
-        file.write_bytes(data)
-        return Written(table, file, len(data), tuple(lists), constants, words)
+        return Written(table, file, _dumped(lists, file), tuple(lists), constants, words)
+
+
+class Patterned(Columns):
+    """Columns with one row per record, of which some hold a list with an element for each turn."""
+
+    same = True  # characters and bytes are the same numbers
+
+    def dump(self, file: Path, names: tuple[str, ...]) -> int:
+        """Write some columns as they are; the bytes written."""
+        return _dumped({name: self.lists[name] for name in names}, file)
+
+
+def _dumped(lists: dict[str, list[Any]], file: Path) -> int:
+    try:
+        data = _encode(lists)
+    except UnicodeEncodeError:  # from "\ud800" in someone's JSON
+        data = _encode(escaped(lists))
+    file.write_bytes(data)
+    return len(data)
 
 
 def _few(values: list[Any]) -> tuple[Any, ...] | None:
@@ -68,11 +83,12 @@ def _few(values: list[Any]) -> tuple[Any, ...] | None:
     return tuple(sorted(found, key=lambda v: (v is not None, v or "")))
 
 
-def _escaped(value: Any) -> Any:
+def escaped(value: Any) -> Any:
+    """The value with lone surrogates written out, which UTF-8 cannot hold."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode("utf-8")
     if isinstance(value, list):
-        return [_escaped(v) for v in value]
+        return [escaped(v) for v in value]
     if isinstance(value, dict):
-        return {k: _escaped(v) for k, v in value.items()}
+        return {k: escaped(v) for k, v in value.items()}
     return value

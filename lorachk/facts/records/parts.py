@@ -102,6 +102,14 @@ def _placed(file: DataFile, mark: int, start: int, cut: Cut, size: int) -> Itera
             end = at + size + found + cut.after
             yield Part(at, end - at, last=False)
             at = end
+        # The last part is read in the calling process, so that it is made small.
+        opened.seek(mark + max(at, total - _WINDOW))
+        window = opened.read(_WINDOW)
+        if (found := window.rfind(cut.mark)) >= 0:
+            end = max(at, total - _WINDOW) + found + cut.after
+            if end > at:
+                yield Part(at, end - at, last=False)
+                at = end
     yield Part(at, total - at, last=True)
 
 

@@ -16,8 +16,9 @@ from lorachk.facts.imagefile import ImageFacts, inspect
 from lorachk.facts.imagepaths import Resolver
 from lorachk.facts.images import inline
 from lorachk.facts.records.boxes import boxes
-from lorachk.facts.records.columns import Columns, Written
+from lorachk.facts.records.columns import Columns, Patterned, Written, escaped
 from lorachk.facts.records.dialect import Reference, Shape, shape
+from lorachk.facts.records.dialects.model import SPEAKERS
 from lorachk.facts.records.fields import Fields
 from lorachk.facts.records.item import Item
 from lorachk.facts.records.lengths import utf8_length
@@ -58,9 +59,10 @@ TURN = (
     "keys",
     "literals",
 )
-IMAGE = ("record", "position", "key", "pointer", "reference", "resolved", "kind", "exists", "near_miss")
+IMAGE = ("record", "position", "key", "pointer", "reference", "resolved", "kind", "exists", "near_miss", "problem")
 BOX = ("record", "turn", "position", "x1", "y1", "x2", "y2", "form")
-FACTS = ImageFacts._fields
+FACTS = tuple(name for name in ImageFacts._fields if name != "problem")
+Pattern = tuple[tuple[str, ...], tuple[tuple[int, int], ...]]  # roles of the turns; turns with placeholders, how many
 
 
 class Plan(NamedTuple):
@@ -81,6 +83,8 @@ class Tables:
     def __init__(self) -> None:
         self.record = Columns(*RECORD)
         self.turn = Columns(*TURN)
+        self.patterned = Patterned("record", "pattern", "characters", "bytes")
+        self.patterns: dict[Pattern, int] = {}
         self.image = Columns(*IMAGE)
         self.inline = Columns(*IMAGE, *FACTS)  # images whose content stands in the data
         self.box = Columns(*BOX)
@@ -216,13 +220,14 @@ class Tabulator:
                 if kind == "data":
                     facts = inline(one.reference)
             shown = short(one.reference)
-            row = (number, position, one.key, one.pointer, shown, path, kind, exists, near)
+            problem = facts.problem if facts else problem_of(kind, exists)
+            row = (number, position, one.key, one.pointer, shown, path, kind, exists, near, problem)
             lists = self.tables.image.lists if facts is None else self.tables.inline.lists
             for name, value in zip(IMAGE, row, strict=True):
                 lists[name].append(value)
             if facts is not None:
-                for name, value in zip(FACTS, facts, strict=True):
-                    lists[name].append(value)
+                for name in FACTS:
+                    lists[name].append(getattr(facts, name))
 
     def _resolved(self, reference: str) -> tuple[str | None, str, bool | None, str | None]:
         kind, path, exists, near = self.resolver.resolve(reference)
@@ -234,6 +239,13 @@ class Tabulator:
         facts = inspect(content, full=full)
         self.undecoded += facts.decodes is None
         return facts
+
+
+def problem_of(kind: str | None, exists: bool | None) -> str | None:
+    """Why an image cannot be used that nobody looks at."""
+    if kind is None:
+        return "the reference is not a string"
+    return "no such file" if exists is False else None
 
 
 def short(reference: str | None) -> str | None:
@@ -275,4 +287,23 @@ def repeated_key(raw: bytes, keys: int) -> str | None:
 
 def write(tables: Tables, folder: Path, stem: str) -> list[Written]:
     """Write what is not empty below `folder`, into files that begin with `stem`."""
-    return [columns.write(table, folder / f"{stem}-{part}.json") for table, part, columns in tables.named()]
+    written = [columns.write(table, folder / f"{stem}-{part}.json") for table, part, columns in tables.named()]
+    if len(tables.patterned):
+        written.append(_patterned(tables, folder / f"{stem}-patterned.json"))
+    return written
+
+
+def _patterned(tables: Tables, file: Path) -> Written:
+    """Turns of which only the lengths differ: one row per record, and what stands in their turns by pattern."""
+    names = ("record", "pattern", "characters", *(() if tables.patterned.same else ("bytes",)))
+    size = tables.patterned.dump(file, names)
+    by_column: dict[str, list[list[Any]]] = {n: [] for n in ("turn", "role", "speaker", "previous", "placeholders")}
+    for roles, places in tables.patterns:
+        speakers, counts = [SPEAKERS.get(role) for role in roles], dict(places)
+        by_column["turn"].append(list(range(len(roles))))
+        by_column["role"].append(escaped(list(roles)))
+        by_column["speaker"].append(speakers)
+        by_column["previous"].append([None, *speakers[:-1]])
+        by_column["placeholders"].append([counts.get(i, 0) for i in range(len(roles))])
+    constants = {"content_type": "string", "blank": False, "keys": [], "literals": []}
+    return Written("turn", file, size, names, constants, {}, by_column)

@@ -9,6 +9,7 @@ typed objects and taken apart list by list instead of turn by turn: a quarter of
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
@@ -20,7 +21,7 @@ from msgspec import UNSET, Raw, UnsetType
 from lorachk.facts.records.dialect import PLACEHOLDER
 from lorachk.facts.records.dialects.model import SPEAKERS
 from lorachk.facts.records.lengths import utf8_length
-from lorachk.facts.records.tabulate import IMAGE, Tabulator, digest, repeated_key, short
+from lorachk.facts.records.tabulate import IMAGE, Tabulator, digest, problem_of, repeated_key, short
 
 _LEARNT_FROM = 200  # records
 _TOGETHER = 256  # records
@@ -30,7 +31,8 @@ _READ = {"system", "chosen", "rejected", "video", "videos", "audio", "audios", "
     *("history", "text", "tools", "objects"),
 }
 _ELSEWHERE = (b"<image_", b"</img>")
-_QWEN = frozenset(("user", "assistant"))
+_QWEN = (b'"user"', b'"assistant"')  # as roles these make another dialect of from/value
+_PATTERNS = 1000  # of the turns of a record: roles, and placeholders in them
 _FIRST = {
     **dict.fromkeys(b"-0123456789", "integer"),
     ord('"'): "string",
@@ -131,13 +133,12 @@ class Typed:
         if len(starts) != len(records) or not all(r.turns for r in records):
             return None
         turns = [t for r in records for t in r.turns]
-        roles = [t.role for t in turns]
-        if self._layout.role == "from" and _QWEN & set(roles):
+        if self._layout.role == "from" and any(mark in body for mark in _QWEN):
             return None
         texts = [t.text for t in turns]
         counts = [len(r.turns) for r in records]
         tables = self._tabulator.tables
-        placeholders = self._turns(tables.turn.lists, roles, texts, counts, first)
+        placeholders = self._turns(body, records, texts, list(accumulate(counts)), first)
         images = [r.image for r in records]
         self._images(tables.image.lists, images, first)
         nested = self._fields(records, images, len(turns), first)
@@ -151,45 +152,79 @@ class Typed:
         return len(records)
 
     def _turns(
-        self, lists: Mapping[str, list[Any]], roles: list[str], texts: list[str], counts: list[int], first: int
+        self, body: bytes, records: list[Any], texts: list[str], ends: list[int], first: int
     ) -> tuple[list[int], list[int]]:
         """Append the turns; placeholders and turns with some, of each record."""
-        speakers = list(map(SPEAKERS.get, roles))
-        characters = list(map(len, texts))
-        total = len(texts)
-        nothing: list[str] = []
-        literals, found = [nothing] * total, [0] * total
-        numbers = [i for i, count in enumerate(counts, first) for _ in range(count)]
-        positions = [j for count in counts for j in range(count)]
+        total = len(records)
+        patterned, patterns = self._tabulator.tables.patterned, self._tabulator.tables.patterns
         special, boxes = self._tabulator.literals(_DIALECTS[self._layout.role]), self._tabulator.boxes
-        in_record, with_some = [0] * len(counts), [0] * len(counts)
-        for at in [i for i, text in enumerate(texts) if "<" in text or "[" in text]:
-            text = texts[at]
+        in_record, with_some = [0] * total, [0] * total
+        places: dict[int, list[tuple[int, int]]] = {}  # record to its turns with placeholders, and how many
+        literals: dict[int, list[str]] = {}  # turn to the special tokens in it
+        odd = {bisect_right(ends, at) for at, text in enumerate(texts) if not text or text.isspace()}
+        for at in [at for at, text in enumerate(texts) if "<" in text or "[" in text]:
+            text, number = texts[at], bisect_right(ends, at)
+            position = at - (ends[number - 1] if number else 0)
             if count := text.count(PLACEHOLDER):
-                found[at] = count
-                in_record[numbers[at] - first] += count
-                with_some[numbers[at] - first] += 1
-            literals[at] = special(text)
-            boxes(numbers[at], positions[at], text)
-        previous: list[str | None] = [None, *speakers[:-1]]
-        for start in accumulate(counts[:-1], initial=0):
-            previous[start] = None
+                in_record[number] += count
+                with_some[number] += 1
+                places.setdefault(number, []).append((position, count))
+            if found := special(text):
+                literals[at] = found
+                odd.add(number)
+            boxes(first + number, position, text)
+        characters = list(map(len, texts))
         sizes = characters
-        if not all(map(str.isascii, texts)):
+        if not (body.isascii() and b"\\u" not in body):
             sizes = [n if t.isascii() else utf8_length(t) for n, t in zip(characters, texts, strict=True)]
-        lists["record"] += numbers
-        lists["turn"] += positions
+        lists, start = patterned.lists, 0
+        for number, (record, end) in enumerate(zip(records, ends, strict=True)):
+            roles = tuple([turn.role for turn in record.turns])
+            if number in odd or len(patterns) > _PATTERNS:
+                self._flat(
+                    first + number, roles, texts[start:end], sizes[start:end], places.get(number, ()), literals, start
+                )
+            else:
+                key = (roles, tuple(places[number]) if number in places else ())
+                pattern = patterns.get(key)
+                if pattern is None:
+                    pattern = patterns[key] = len(patterns)
+                lists["record"].append(first + number)
+                lists["pattern"].append(pattern)
+                lists["characters"].append(characters[start:end])
+                if sizes is not characters:
+                    patterned.same = False
+                lists["bytes"].append(sizes[start:end])
+            start = end
+        return in_record, with_some
+
+    def _flat(
+        self,
+        number: int,
+        roles: tuple[str, ...],
+        texts: list[str],
+        sizes: list[int],
+        places: Sequence[tuple[int, int]],
+        literals: Mapping[int, list[str]],
+        start: int,
+    ) -> None:
+        """Append the turns of a record that needs what a pattern does not tell."""
+        lists, total = self._tabulator.tables.turn.lists, len(texts)
+        speakers = [SPEAKERS.get(role) for role in roles]
+        counts = dict(places)
+        nothing: list[str] = []
+        lists["record"] += [number] * total
+        lists["turn"] += range(total)
         lists["role"] += roles
         lists["speaker"] += speakers
-        lists["previous"] += previous
+        lists["previous"] += [None, *speakers[:-1]]
         lists["content_type"] += ["string"] * total
-        lists["characters"] += characters
+        lists["characters"] += map(len, texts)
         lists["bytes"] += sizes
         lists["blank"] += [not text or text.isspace() for text in texts]
-        lists["placeholders"] += found
+        lists["placeholders"] += [counts.get(i, 0) for i in range(total)]
         lists["keys"] += [nothing] * total
-        lists["literals"] += literals
-        return in_record, with_some
+        lists["literals"] += [literals.get(start + i, nothing) for i in range(total)]
 
     def _images(self, lists: Mapping[str, list[Any]], images: list[Any], first: int) -> None:
         resolve = self._tabulator.resolver.resolve
@@ -211,6 +246,7 @@ class Typed:
             "kind": [r.kind for r in resolved],
             "exists": [r.exists for r in resolved],
             "near_miss": [r.near_miss for r in resolved],
+            "problem": [problem_of(r.kind, r.exists) for r in resolved],
         }
         for name in IMAGE:
             lists[name] += columns[name]
