@@ -170,6 +170,8 @@ class Store:
                 self._db.execute("ATTACH ':memory:' AS compressed (COMPRESS)")
                 self._db.execute("SET search_path = 'memory.main,compressed.main'")
                 self._compressed = True
+                # Loading needs two thirds of the time in one thread, and the others are wanted for the scan.
+                self._db.execute("SET threads = 1")
             except driver().Error:  # before DuckDB 1.4
                 large = False
         for table in tables().values():
@@ -247,6 +249,8 @@ class Store:
     def lock(self) -> None:
         """From here on nothing but facts can be read, and no setting can be changed. Idempotent."""
         if not self.locked:
+            if self._compressed:
+                self._db.execute("RESET threads")
             self._db.execute("SET enable_external_access = false")
             self._db.execute("SET lock_configuration = true")
             self.locked = True

@@ -67,7 +67,7 @@ def scan(job: Job, part: Part, number: int) -> Scanned:
         _generally(job, data, tabulator, found)
     fields, cut = list(tabulator.fields.rows()), tabulator.fields.cut
     written = write(tabulator.clear(), job.folder, f"{os.getpid()}-{number}")
-    newlines = data.count(b"\n")
+    newlines = data.count(b"\n") if found.newlines is None else found.newlines
     return Scanned(
         found.records,
         found.places,
@@ -88,6 +88,7 @@ class _Found:
         self.faults: list[Fault] = []
         self.strange: Item | None = None
         self.unfinished = False
+        self.newlines: int | None = None  # when they were counted
 
 
 def _quickly(job: Job, data: bytes, tabulator: Tabulator, typed: Typed, found: _Found) -> bool:
@@ -103,7 +104,8 @@ def _quickly(job: Job, data: bytes, tabulator: Tabulator, typed: Typed, found: _
         else:
             found.records += count
             found.places += count
-        line += group.count(b"\n")
+        line += group.count(b"\n") if b"\n" in group else 0
+    found.newlines = line
     return True
 
 

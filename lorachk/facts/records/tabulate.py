@@ -256,8 +256,13 @@ def short(reference: str | None) -> str | None:
 
 
 def digest(references: Sequence[str | None], texts: Sequence[str]) -> int:
-    """A 64-bit hash of what is trained. Two checksums, as they cost half of what a cryptographic hash does."""
-    data = "\0".join([*[r or "" for r in references], "", *texts]).encode("utf-8", "surrogatepass")
+    """A 64-bit hash of what is trained."""
+    return digest_of("\0".join([*[r or "" for r in references], "", *texts]))
+
+
+def digest_of(text: str) -> int:
+    """A 64-bit hash. Two checksums, as they cost half of what a cryptographic hash does."""
+    data = text.encode("utf-8", "surrogatepass")
     return zlib.crc32(data) << 32 | zlib.adler32(data)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from msgspec import UNSET, Raw, UnsetType
 from lorachk.facts.records.dialect import PLACEHOLDER
 from lorachk.facts.records.dialects.model import SPEAKERS
 from lorachk.facts.records.lengths import utf8_length
-from lorachk.facts.records.tabulate import IMAGE, Tabulator, digest, problem_of, repeated_key, short
+from lorachk.facts.records.tabulate import IMAGE, Tabulator, digest_of, problem_of, repeated_key, short
 
 _LEARNT_FROM = 200  # records
 _TOGETHER = 256  # records
@@ -30,8 +30,7 @@ _READ = {"system", "chosen", "rejected", "video", "videos", "audio", "audios", "
     *("messages", "conversation", "prompt", "completion", "instruction", "input", "output", "query", "response"),
     *("history", "text", "tools", "objects"),
 }
-_ELSEWHERE = (b"<image_", b"</img>")
-_QWEN = (b'"user"', b'"assistant"')  # as roles these make another dialect of from/value
+_QWEN = {"user", "assistant"}  # as roles these make another dialect of from/value
 _PATTERNS = 1000  # of the turns of a record: roles, and placeholders in them
 _FIRST = {
     **dict.fromkeys(b"-0123456789", "integer"),
@@ -122,78 +121,103 @@ class Typed:
         Gives their number; None, and nothing is appended, when the general way must be gone. The first record is number
         `first`; `line` lines and `offset` bytes come before `body`.
         """
-        if any(mark in body for mark in _ELSEWHERE):
-            return None
         inside = body if lines else body.rstrip(b" \t\r\n").removesuffix(b",")
         try:
             records: list[Any] = self._line.decode_lines(inside) if lines else self._array.decode(b"[" + inside + b"]")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         starts = [m.start() for m in self._start.finditer(body)]
-        if len(starts) != len(records) or not all(r.turns for r in records):
-            return None
-        turns = [t for r in records for t in r.turns]
-        if self._layout.role == "from" and any(mark in body for mark in _QWEN):
-            return None
-        texts = [t.text for t in turns]
         counts = [len(r.turns) for r in records]
-        tables = self._tabulator.tables
-        placeholders = self._turns(body, records, texts, list(accumulate(counts)), first)
+        if len(starts) != len(records) or not all(counts):
+            return None
+        texts = [t.text for r in records for t in r.turns]
+        ends = list(accumulate(counts))
+        # One text per record: looking into it is much cheaper than looking into each of its turns.
+        joined = ["\0".join(texts[end - count : end]) for end, count in zip(ends, counts, strict=True)]
+        marked = self._marked(texts, joined, ends, counts)
+        roles = [tuple([t.role for t in r.turns]) for r in records]
+        if marked is None or (self._layout.role == "from" and _QWEN & set().union(*set(roles))):
+            return None
         images = [r.image for r in records]
+        tables = self._tabulator.tables
+        placeholders = self._turns(roles, texts, ends, marked, first)
         self._images(tables.image.lists, images, first)
-        nested = self._fields(records, images, len(turns), first)
-        repeated = self._repeated(body, records, starts, len(turns), nested)
-        self._records(tables.record.lists, body, starts, images, texts, counts, placeholders, repeated, first)
-        made = tables.record.lists
-        if offset:
-            made["offset"][-len(records) :] = [n + offset for n in starts]
-        if line:
-            made["line"][-len(records) :] = [n + line for n in made["line"][-len(records) :]]
+        nested = self._fields(records, images, len(texts), first)
+        repeated = self._repeated(body, records, starts, len(texts), nested)
+        own = self._records(body, starts, images, joined, counts, placeholders, repeated)
+        own["record"] = range(first, first + len(records))
+        own["offset"] = [n + offset for n in starts]
+        own["line"] = [n + line for n in own["line"]]
+        for name, values in tables.record.lists.items():
+            values += own[name]
         return len(records)
 
+    def _marked(
+        self, texts: list[str], joined: list[str], ends: list[int], counts: list[int]
+    ) -> dict[int, list[int]] | None:
+        """Record to those of its turns that may hold placeholders, special tokens or boxes.
+
+        None: one of them names an image, which makes it another dialect.
+        """
+        found: dict[int, list[int]] = {}
+        for number, (whole, end, count) in enumerate(zip(joined, ends, counts, strict=True)):
+            angles = whole.count("<")
+            square = "[" in whole
+            if not angles and not square:
+                continue
+            start = end - count
+            if not square and texts[start].count("<") == angles:
+                found[number] = [start]  # as nearly always: the placeholder in the first turn, and nothing else
+            else:
+                found[number] = [at for at in range(start, end) if "<" in texts[at] or "[" in texts[at]]
+            if angles and ("<image_" in whole or "</img>" in whole):
+                return None
+        return found
+
     def _turns(
-        self, body: bytes, records: list[Any], texts: list[str], ends: list[int], first: int
+        self,
+        roles: list[tuple[str, ...]],
+        texts: list[str],
+        ends: list[int],
+        marked: Mapping[int, list[int]],
+        first: int,
     ) -> tuple[list[int], list[int]]:
         """Append the turns; placeholders and turns with some, of each record."""
-        total = len(records)
         patterned, patterns = self._tabulator.tables.patterned, self._tabulator.tables.patterns
         special, boxes = self._tabulator.literals(_DIALECTS[self._layout.role]), self._tabulator.boxes
-        in_record, with_some = [0] * total, [0] * total
-        places: dict[int, list[tuple[int, int]]] = {}  # record to its turns with placeholders, and how many
+        in_record, with_some = [0] * len(roles), [0] * len(roles)
+        places: dict[int, tuple[tuple[int, int], ...]] = {}  # record to its turns with placeholders, and how many
         literals: dict[int, list[str]] = {}  # turn to the special tokens in it
-        odd = {bisect_right(ends, at) for at, text in enumerate(texts) if not text or text.isspace()}
-        for at in [at for at, text in enumerate(texts) if "<" in text or "[" in text]:
-            text, number = texts[at], bisect_right(ends, at)
-            position = at - (ends[number - 1] if number else 0)
-            if count := text.count(PLACEHOLDER):
-                in_record[number] += count
-                with_some[number] += 1
-                places.setdefault(number, []).append((position, count))
-            if found := special(text):
-                literals[at] = found
-                odd.add(number)
-            boxes(first + number, position, text)
+        odd: set[int] = set()
+        if not all(texts) or any(map(str.isspace, texts)):
+            odd = {bisect_right(ends, at) for at, text in enumerate(texts) if not text or text.isspace()}
+        for number, turns in marked.items():
+            start = ends[number] - len(roles[number])
+            for at in turns:
+                text = texts[at]
+                if count := text.count(PLACEHOLDER):
+                    in_record[number] += count
+                    with_some[number] += 1
+                    places[number] = (*places.get(number, ()), (at - start, count))
+                if found := special(text):
+                    literals[at] = found
+                    odd.add(number)
+                boxes(first + number, at - start, text)
         characters = list(map(len, texts))
         sizes = characters
-        if not (body.isascii() and b"\\u" not in body):
+        if not all(map(str.isascii, texts)):
+            patterned.same = False
             sizes = [n if t.isascii() else utf8_length(t) for n, t in zip(characters, texts, strict=True)]
         lists, start = patterned.lists, 0
-        for number, (record, end) in enumerate(zip(records, ends, strict=True)):
-            roles = tuple([turn.role for turn in record.turns])
-            if number in odd or len(patterns) > _PATTERNS:
-                self._flat(
-                    first + number, roles, texts[start:end], sizes[start:end], places.get(number, ()), literals, start
-                )
+        for number, (names, end) in enumerate(zip(roles, ends, strict=True)):
+            where = places.get(number, ())
+            pattern = patterns.setdefault((names, where), len(patterns))
+            if number in odd or pattern > _PATTERNS:
+                self._flat(first + number, names, texts[start:end], sizes[start:end], where, literals, start)
             else:
-                key = (roles, tuple(places[number]) if number in places else ())
-                pattern = patterns.get(key)
-                if pattern is None:
-                    pattern = patterns[key] = len(patterns)
                 lists["record"].append(first + number)
                 lists["pattern"].append(pattern)
                 lists["characters"].append(characters[start:end])
-                if sizes is not characters:
-                    patterned.same = False
                 lists["bytes"].append(sizes[start:end])
             start = end
         return in_record, with_some
@@ -253,43 +277,43 @@ class Typed:
 
     def _records(
         self,
-        lists: Mapping[str, list[Any]],
         body: bytes,
         starts: list[int],
         images: list[Any],
-        texts: list[str],
+        joined: list[str],
         counts: list[int],
         placeholders: tuple[list[int], list[int]],
         repeated: Mapping[int, str],
-        first: int,
-    ) -> None:
+    ) -> dict[str, Iterable[Any]]:
+        """Columns of the table `record`; lines count from 1."""
         total = len(starts)
-        ends = list(accumulate(counts))
-        references = [() if image is UNSET else (image,) for image in images]
+        there = [image is not UNSET for image in images]
         between = [0] * total
         if b"\n" in body:
             between = [body.count(b"\n", a, b) for a, b in zip([0, *starts], starts, strict=False)]
-        lists["record"] += range(first, first + total)
-        lists["line"] += [n + 1 for n in accumulate(between)]
-        lists["offset"] += starts
+        dialect = ["messages"] * total
         if self._layout.role == "from":
-            pairs = zip(references, placeholders[0], strict=True)
-            lists["dialect"] += ["llava" if image or count else "sharegpt" for image, count in pairs]
-        else:
-            lists["dialect"] += ["messages"] * total
-        lists["style"] += [_STYLES[self._layout.role]] * total
-        lists["image_field"] += ["string" if image else "absent" for image in references]
-        lists["image_count"] += [len(image) for image in references]
-        lists["video_count"] += [0] * total
-        lists["placeholder_count"] += placeholders[0]
-        lists["turns_with_placeholder"] += placeholders[1]
-        lists["turn_count"] += counts
-        lists["verdict"] += [None] * total
-        lists["reason"] += [None] * total
-        lists["digest"] += [
-            digest(image, texts[end - count : end]) for image, end, count in zip(references, ends, counts, strict=True)
-        ]
-        lists["repeated_key"] += [repeated.get(i) for i in range(total)] if repeated else [None] * total
+            pairs = zip(there, placeholders[0], strict=True)
+            dialect = ["llava" if image or count else "sharegpt" for image, count in pairs]
+        nothing = [None] * total
+        return {
+            "line": [n + 1 for n in accumulate(between)],
+            "dialect": dialect,
+            "style": [_STYLES[self._layout.role]] * total,
+            "image_field": ["string" if image else "absent" for image in there],
+            "image_count": list(map(int, there)),
+            "video_count": [0] * total,
+            "placeholder_count": placeholders[0],
+            "turns_with_placeholder": placeholders[1],
+            "turn_count": counts,
+            "verdict": nothing,
+            "reason": nothing,
+            "digest": [
+                digest_of(f"\0{text}" if image is UNSET else f"{image}\0\0{text}")
+                for image, text in zip(images, joined, strict=True)
+            ],
+            "repeated_key": [repeated.get(i) for i in range(total)] if repeated else nothing,
+        }
 
     def _repeated(
         self, body: bytes, records: list[Any], starts: list[int], turns: int, nested: list[int]
