@@ -48,6 +48,12 @@ def records(draw: Any) -> list[dict[str, Any]]:
     return made
 
 
+def added(typed: Typed, body: bytes, *, lines: bool = False) -> int | None:
+    """All records of a part, as one group."""
+    (group,) = typed.groups(body)
+    return typed.add(body, group[2], lines=lines)
+
+
 def _columns(tabulator: Tabulator) -> dict[str, dict[str, list[Any]]]:
     found = {}
     for _, part, columns in tabulator.tables.named():
@@ -131,7 +137,7 @@ def test_the_quick_way_is_the_general_way(made: list[dict[str, Any]], indent: in
     if usual is None:
         return
     quick = Tabulator(PLAN)
-    count = Typed(usual, quick).add(gap.join(texts).encode(), lines=False)
+    count = added(Typed(usual, quick), gap.join(texts).encode())
     if count is None:
         assert not quick.tables.named()
         return
@@ -152,7 +158,7 @@ def test_a_key_that_stands_twice_is_found_the_quick_way(twice: str) -> None:
     usual = layout([json.loads(plain)], start_of(plain.encode()))
     assert usual is not None
     tabulator = Tabulator(PLAN)
-    assert Typed(usual, tabulator).add(f"{plain},{twice},{plain}".encode(), lines=False) == 3
+    assert added(Typed(usual, tabulator), f"{plain},{twice},{plain}".encode()) == 3
     assert [bool(k) for k in tabulator.tables.record.lists["repeated_key"]] == [False, True, False]
 
 
@@ -161,5 +167,5 @@ def test_lines_are_read_the_quick_way(tmp_path: Path) -> None:
     usual = layout([json.loads(line) for line in lines], start_of(lines[0].encode()))
     assert usual is not None
     tabulator = Tabulator(PLAN)
-    assert Typed(usual, tabulator).add("\n".join(lines).encode() + b"\n", lines=True) == 5
+    assert added(Typed(usual, tabulator), "\n".join(lines).encode() + b"\n", lines=True) == 5
     assert tabulator.tables.record.lists["line"] == [1, 2, 3, 4, 5]

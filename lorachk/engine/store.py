@@ -33,6 +33,7 @@ _MACROS = (
 # Tables with a row for each record, turn or image: these grow with the data.
 _OF_DATASET = frozenset({"dataset", "record", "field", "turn", "image", "box", "encoding"})
 _FEW = 100  # rows that are looked through for columns without a value
+_TOGETHER, _COMPRESSED = 24, 3  # batches that are committed at once; such commits after which all is compressed
 _OF_RECORD = ("record", "pattern")  # columns of a batch with patterns that hold no lists
 _BATCH = 20_000  # rows per load: 20 MB of JSON at most for ordinary records
 
@@ -73,6 +74,7 @@ class Store:
         self._counts: dict[tuple[str, str | None], int] = {}
         self._reading = False  # in a read-only transaction
         self._compressed = False
+        self._uncommitted = self._batches = 0  # appends since the last commit; commits
         self._folder = Path(tempfile.mkdtemp(prefix="lorachk-store-"))
         self._db: duckdb.DuckDBPyConnection = driver().connect(
             ":memory:",
@@ -112,6 +114,7 @@ class Store:
 
     def add(self, table: str, rows: Iterable[Row]) -> None:
         """Append rows to `table`; missing columns are NULL. Raises KeyError for a table or column nobody declared."""
+        self._settle()
         declared = tables()[table]
         names = {c.name for c in declared.columns}
         self.collected.add(table)
@@ -153,11 +156,26 @@ class Store:
             source += f" JOIN (SELECT unnest(range({count})) AS number, {lists}) AS p ON p.number = pattern"
             parameters += [list(several) for several in batch.patterns.values()]
         columns = ", ".join(f'"{n}"' for n in taken)
+        if self._compressed:
+            if self._uncommitted >= _TOGETHER:
+                self._settle()
+            if not self._uncommitted:
+                self._db.execute("BEGIN TRANSACTION")
+            self._uncommitted += 1
         self._db.execute(
             f'INSERT INTO "{table.name}" ({columns}) SELECT {", ".join(made)} FROM {source}',  # noqa: S608
             parameters,
         )
         batch.file.unlink()
+
+    def _settle(self) -> None:
+        """Commit what was appended. Committing, and compressing, each batch by itself would take twice as long."""
+        if self._uncommitted:
+            self._db.execute("COMMIT")
+            self._uncommitted = 0
+            self._batches += 1
+            if self._batches % _COMPRESSED == 0:
+                self._db.execute("CHECKPOINT compressed")
 
     def name_paths(self, paths: Sequence[str], *, large: bool = False) -> None:
         """State the dataset files there will be, before any row of them: a path then takes one byte per row.
@@ -183,6 +201,7 @@ class Store:
 
     def stage(self, name: str, types: Mapping[str, str], rows: Iterable[Row]) -> None:
         """Append rows to a table of the collector's own, which exists from here on."""
+        self._settle()
         table = Table(name, "", tuple(Column(n, t, "") for n, t in types.items()))
         self._db.execute(table.ddl.replace("CREATE TABLE", "CREATE TEMP TABLE IF NOT EXISTS"))
         remaining = iter(rows)
@@ -191,6 +210,7 @@ class Store:
 
     def select(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """What a collector's query on the facts so far gives, streamed."""
+        self._settle()
         cursor = self._db.cursor()
         try:
             if self._compressed:
@@ -203,6 +223,7 @@ class Store:
 
     def remake(self, table: str, sql: str) -> None:
         """Replace all rows of `table` by those of a SELECT that gives its columns, by name; others become NULL."""
+        self._settle()
         place = "compressed.main" if self._compressed and table in _OF_DATASET else "memory.main"
         self._db.execute(f'CREATE TABLE {place}."remade" AS FROM "{table}" LIMIT 0')
         self._db.execute(f'INSERT INTO {place}."remade" BY NAME {sql}')
@@ -248,6 +269,7 @@ class Store:
 
     def lock(self) -> None:
         """From here on nothing but facts can be read, and no setting can be changed. Idempotent."""
+        self._settle()
         if not self.locked:
             if self._compressed:
                 self._db.execute("RESET threads")
@@ -314,6 +336,7 @@ class Store:
 
     def save(self, path: Path) -> None:
         """Write all facts to a DuckDB file, atomically. Must come before `lock`."""
+        self._settle()
         part = path.with_name(f".{path.name}.part")
         part.unlink(missing_ok=True)
         try:

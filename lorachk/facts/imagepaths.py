@@ -61,6 +61,8 @@ class Resolver:
         """Look for one reference. URLs are not fetched."""
         if reference.startswith("data:"):
             return Resolved("data", None, True)
+        if not reference or "\0" in reference:
+            return Resolved("file", None, False)
         cut = reference.rfind("/") + 1
         head, name = reference[:cut], reference[cut:]
         place = self._places.get(head)
@@ -70,8 +72,6 @@ class Resolver:
             return self._elsewhere(place.kind, reference)
         if place.barren and not _ODD(reference):
             return Resolved("file", place.missing + name, False)
-        if not reference or "\0" in reference:
-            return Resolved("file", None, False)
         for folder in place.folders:
             names = folder.names
             if (name in names) if names and name.isascii() else folder.has(name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from itertools import islice
 from pathlib import Path
@@ -54,6 +55,7 @@ _latest: tuple[Job, Tabulator, Typed | None] | None = None  # of this process: w
 def scan(job: Job, part: Part, number: int) -> Scanned:
     """Scan one part. Raises OSError when the file went away."""
     global _latest
+    gc.disable()  # rows make no cycles, and this process does nothing else
     if _latest is None or _latest[0] != job:
         tabulator = Tabulator(job.plan)
         _latest = (job, tabulator, Typed(job.layout, tabulator) if job.layout else None)
@@ -94,9 +96,9 @@ class _Found:
 def _quickly(job: Job, data: bytes, tabulator: Tabulator, typed: Typed, found: _Found) -> bool:
     """Take the part apart in groups of records, those written in an unusual way generally. False: all must be."""
     line = 0
-    for start, end in typed.groups(data):
+    for start, end, starts in typed.groups(data):
         group = data[start:end]
-        count = typed.add(group, lines=job.lines, first=found.places, line=line, offset=start)
+        count = typed.add(group, starts, lines=job.lines, first=found.places, line=line, offset=start)
         if count is None:
             _generally(job, group, tabulator, found, line=line, offset=start)
             if found.unfinished:  # what looked like the start of a record was none

@@ -107,26 +107,29 @@ class Typed:
         self._line = msgspec.json.Decoder(record)
         self._start = re.compile(re.escape(layout.start))
 
-    def groups(self, body: bytes) -> Iterator[tuple[int, int]]:
-        """Start and end of groups of records in `body`, small enough for the processor's cache."""
-        starts = [m.start() for m in self._start.finditer(body)][::_TOGETHER]
-        if starts:
-            yield from zip([0, *starts[1:]], [*starts[1:], len(body)], strict=True)
-        else:
-            yield 0, len(body)
+    def groups(self, body: bytes) -> Iterator[tuple[int, int, list[int]]]:
+        """Start and end of groups of records in `body`, small enough for the processor's cache; starts of records."""
+        starts = [m.start() for m in self._start.finditer(body)]
+        for at in range(0, len(starts), _TOGETHER):
+            begin = starts[at] if at else 0
+            end = starts[at + _TOGETHER] if at + _TOGETHER < len(starts) else len(body)
+            yield begin, end, [start - begin for start in starts[at : at + _TOGETHER]]
+        if not starts:
+            yield 0, len(body), []
 
-    def add(self, body: bytes, *, lines: bool, first: int = 0, line: int = 0, offset: int = 0) -> int | None:
-        """Append the rows of all records of `body`: the inside of an array, or lines.
+    def add(
+        self, body: bytes, starts: list[int], *, lines: bool, first: int = 0, line: int = 0, offset: int = 0
+    ) -> int | None:
+        """Append the rows of all records of `body`, a group: the inside of an array, or lines.
 
-        Gives their number; None, and nothing is appended, when the general way must be gone. The first record is number
-        `first`; `line` lines and `offset` bytes come before `body`.
+        Gives their number; None, and nothing is appended, when the general way must be gone. The records begin at
+        `starts`, the first is number `first`; `line` lines and `offset` bytes come before `body`.
         """
         inside = body if lines else body.rstrip(b" \t\r\n").removesuffix(b",")
         try:
             records: list[Any] = self._line.decode_lines(inside) if lines else self._array.decode(b"[" + inside + b"]")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
-        starts = [m.start() for m in self._start.finditer(body)]
         counts = [len(r.turns) for r in records]
         if len(starts) != len(records) or not all(counts):
             return None
@@ -161,16 +164,16 @@ class Typed:
         """
         found: dict[int, list[int]] = {}
         for number, (whole, end, count) in enumerate(zip(joined, ends, counts, strict=True)):
-            angles = whole.count("<")
             square = "[" in whole
-            if not angles and not square:
+            if not square and "<" not in whole:
                 continue
             start = end - count
-            if not square and texts[start].count("<") == angles:
+            if not square and whole.find("<", len(texts[start])) < 0:
                 found[number] = [start]  # as nearly always: the placeholder in the first turn, and nothing else
+                whole = texts[start]
             else:
                 found[number] = [at for at in range(start, end) if "<" in texts[at] or "[" in texts[at]]
-            if angles and ("<image_" in whole or "</img>" in whole):
+            if "<image_" in whole or "</img>" in whole:
                 return None
         return found
 
@@ -199,6 +202,8 @@ class Typed:
                     in_record[number] += count
                     with_some[number] += 1
                     places[number] = (*places.get(number, ()), (at - start, count))
+                    if count == 1 and text.startswith(PLACEHOLDER) and text.find("<", 1) < 0 and "[" not in text:
+                        continue
                 if found := special(text):
                     literals[at] = found
                     odd.add(number)
