@@ -114,7 +114,6 @@ class Store:
 
     def add(self, table: str, rows: Iterable[Row]) -> None:
         """Append rows to `table`; missing columns are NULL. Raises KeyError for a table or column nobody declared."""
-        self._settle()
         declared = tables()[table]
         names = {c.name for c in declared.columns}
         self.collected.add(table)

@@ -86,6 +86,7 @@ class _Collected:
         self._trainer = context.run.trainer
         self._undecoded = self._records = self._number = 0
         self._turns = self._fields_cut = False
+        self._fields: dict[tuple[str, str], list[int]] = {}  # of one file: key path and type to values, first record
 
     def file(self, file: DataFile) -> None:
         """Read one file into columns."""
@@ -115,7 +116,7 @@ class _Collected:
             items.close()  # type: ignore[attr-defined]
             for scanned, base in parallel.scan(partial(self._tell, file)):
                 self._blocks(scanned.written, file, reader, base.record, base.line, base.offset)
-                self._fields(file, scanned.fields, base.record)
+                self._count_fields(scanned.fields, base.record)
                 self._undecoded += scanned.undecoded
                 self._fields_cut |= scanned.fields_cut
                 self._records += scanned.records
@@ -123,6 +124,7 @@ class _Collected:
         else:
             rest = chain(head, items)
         self._records += self._one_by_one(rest, file, reader, plan)
+        self._hand_fields(file)
         self._context.sink.add("dataset", [_dataset_row(reader, file, self._records - before, self._trainer)])
         if reader.foreign:
             reason = f"{file.path} is a {reader.foreign} file; JSON, JSON lines and Parquet are read"
@@ -144,7 +146,7 @@ class _Collected:
                 else:
                     self._context.say(f"{file.path}: {self._records + records:,} records")
         self._write(tabulator, file, reader)
-        self._fields(file, tabulator.fields.rows(), 0)
+        self._count_fields(tabulator.fields.rows(), 0)
         self._undecoded += tabulator.undecoded
         self._fields_cut |= tabulator.fields.cut
         return records
@@ -182,7 +184,13 @@ class _Collected:
                 Batch(table, part.file, part.bytes, part.names, constants, shifts, part.words, numbered, part.patterns)
             )
 
-    def _fields(self, file: DataFile, rows: Iterable[tuple[str, str, int, int]], base: int) -> None:
+    def _count_fields(self, rows: Iterable[tuple[str, str, int, int]], base: int) -> None:
+        """Add to the types of the file being read; the records of `rows` count from `base`."""
+        for pointer, kind, count, record in rows:
+            seen = self._fields.setdefault((pointer, kind), [0, base + record])
+            seen[0] += count
+
+    def _hand_fields(self, file: DataFile) -> None:
         made: list[Row] = [
             {
                 "path": file.path,
@@ -190,11 +198,12 @@ class _Collected:
                 "pointer": pointer,
                 "type": kind,
                 "count": count,
-                "record": base + record,
+                "record": record,
             }
-            for pointer, kind, count, record in rows
+            for (pointer, kind), (count, record) in self._fields.items()
         ]
         self._context.sink.add("field", made)
+        self._fields = {}
 
     def finish(self) -> None:
         """Look at the images, lay what was found over the records, and state what is not known."""
@@ -211,12 +220,6 @@ class _Collected:
             sink.unknown("turn", "no record has a conversation (conversations or messages) that is known here")
         if self._fields_cut:
             sink.unknown("field", "the records have thousands of different keys: those beyond 2,000 were not counted")
-        else:
-            sink.remake(
-                "field",
-                "SELECT path, split, pointer, type, sum(count)::BIGINT AS count, min(record) AS record FROM field "
-                "GROUP BY ALL",
-            )
         Later(self._context, self._trainer).fill(undecoded=self._undecoded)
 
 
