@@ -12,6 +12,8 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "torch==2.13.0"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[train,dev]"
+	@# pip compiles what it installs, but not a checkout; where Python writes no bytecode, every start would compile it.
+	$(BIN)/python -m compileall -q lorachk
 	touch $(STAMP)
 
 demo: $(STAMP)

@@ -47,7 +47,7 @@ ODD: list[Any] = [
 ]
 # A failing example is shown as it was drawn: making it smaller takes minutes, as each try is a whole run.
 _quiet = settings(
-    max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.reuse, Phase.generate)
+    max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.reuse, Phase.generate)
 )
 
 

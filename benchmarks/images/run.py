@@ -78,7 +78,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         paths = generate(Path(folder), options.images)
-        size = sum(os.path.getsize(p) for p in paths[:PICTURES]) / min(PICTURES, len(paths))
+        size = sum(Path(p).stat().st_size for p in paths[:PICTURES]) / min(PICTURES, len(paths))
         ours = timed(inspect_all(iter(paths), len(paths), workers=options.workers))
         opening = timed(opened(paths, load=False))
         loading = timed(opened(paths[:LOADED], load=True))

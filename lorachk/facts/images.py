@@ -21,7 +21,7 @@ DECODED = 1000  # images decoded in full; of more, a sample of about this many
 SEED = 0
 
 
-_ALONE = 0.25  # seconds after which workers help; starting them takes about as long
+_ALONE = 2.0  # seconds after which workers help; starting them takes a quarter of that, and longer on a busy machine
 _FEW = 8  # images left for which they are not worth starting
 _TOGETHER = 64  # images per task of a worker
 _DECODED_TOGETHER = 8  # the same when most are decoded
