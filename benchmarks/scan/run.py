@@ -59,7 +59,7 @@ def _resident(pid: int) -> int:
         return 0
 
 
-def compared(records: int, folder: Path) -> dict[str, Any]:
+def compared(records: int, folder: Path, *, with_datasets: bool) -> dict[str, Any]:
     """All readers on one file. The baseline runs before and after, so that a busy machine shows."""
     data = folder / "train.json"
     generate(data, records)
@@ -68,7 +68,7 @@ def compared(records: int, folder: Path) -> dict[str, Any]:
     result["lorachk"] = measure("ours.py", data)
     result["lorachk_again"] = measure("ours.py", data)
     result["loop_again"] = measure("baseline.py", data)
-    if find_spec("datasets"):
+    if with_datasets and find_spec("datasets"):
         result["datasets"] = measure("with_datasets.py", data)
     ours = min(result["lorachk"]["seconds"], result["lorachk_again"]["seconds"])
     loop = min(result["loop"]["seconds"], result["loop_again"]["seconds"])
@@ -82,11 +82,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=665_000)
     parser.add_argument("--sizes", type=int, nargs="*", default=[])
+    parser.add_argument("--no-datasets", action="store_true", help="leave datasets out, which takes longest")
     parser.add_argument("--write", action="store_true", help="record the result in result.json")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        result = compared(options.records, folder)
+        result = compared(options.records, folder, with_datasets=not options.no_datasets)
         sizes = []
         for records in options.sizes:
             data = folder / "train.json"
