@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lorachk import cli
+
 PAGE = """\
 ---
 code: X101
@@ -49,3 +51,21 @@ def page_file(tmp_path: Path):
         return path
 
     return make
+
+
+@pytest.fixture
+def run_in(monkeypatch, capsys):
+    """Run one command in a folder, as a person without a terminal would; exit code, stdout, stderr."""
+
+    def call(folder: Path, *words: str) -> tuple[int, str, str]:
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("NO_COLOR", "1")
+        monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+        try:
+            code = cli.main(words)
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return call

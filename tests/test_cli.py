@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lorachk import __version__, cli
+from lorachk import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "fixtures" / "demo"
@@ -18,22 +18,10 @@ CLEAN = ROOT / "fixtures" / "clean" / "demo-fixed"
 
 
 @pytest.fixture
-def lorachk(monkeypatch, capsys):
-    """Run one command in a folder; returns exit code, stdout, stderr."""
-
-    def call(folder: Path, *words: str) -> tuple[int, str, str]:
-        monkeypatch.chdir(folder)
-        monkeypatch.setenv("NO_COLOR", "1")
-        monkeypatch.setenv("COLUMNS", "100")
-        monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
-        try:
-            code = cli.main(words)
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return call
+def lorachk(run_in, monkeypatch):
+    """Run one command in a folder, 100 columns wide; returns exit code, stdout, stderr."""
+    monkeypatch.setenv("COLUMNS", "100")
+    return run_in
 
 
 def _modules_after(code: str, folder: Path) -> set[str]:

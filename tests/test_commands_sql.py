@@ -7,10 +7,10 @@ import io
 import json
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
-from lorachk import cli
 from lorachk.facts.tables import tables
 
 RECORD = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
@@ -18,21 +18,10 @@ HOSTILE = {"messages": [{"role": "\x1b[2J::error::x\n##[group]", "content": "a"}
 
 
 @pytest.fixture
-def lorachk(monkeypatch, capsys, tmp_path):
+def lorachk(run_in, tmp_path):
     (tmp_path / "train.json").write_text(json.dumps([RECORD, RECORD, HOSTILE]))
 
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setenv("NO_COLOR", "1")
-        monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
-        try:
-            code = cli.main(words)
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return call
+    return partial(run_in, tmp_path)
 
 
 def test_a_question_about_a_dataset_is_answered(lorachk):

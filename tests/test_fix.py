@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lorachk import cli
 from lorachk.engine.fix import Changed, Outcome, fix_file
 from lorachk.errors import UsageError
 from lorachk.facts.records.verdicts import loader
@@ -294,19 +294,8 @@ def test_glue_is_taken_from_the_file():
 
 
 @pytest.fixture
-def lorachk(monkeypatch, capsys, tmp_path):
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setenv("NO_COLOR", "1")
-        monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
-        try:
-            code = cli.main(words)
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return call
+def lorachk(run_in, tmp_path):
+    return partial(run_in, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -100,8 +100,8 @@ class _Collected:
             self._trainer,
             run.family,
             loader_settings(run, file),
-            file.image_root or run.image_root,
-            tuple(_folders(run, file)),
+            image_root(run, file),
+            tuple(image_folders(run, file)),
             urls=options.fetch_urls,
             deep=options.deep,
         )
@@ -253,7 +253,13 @@ def loader_settings(run: Run, file: DataFile) -> Settings:
     )
 
 
-def _folders(run: Run, file: DataFile) -> list[str]:
+def image_root(run: Run, file: DataFile) -> str | None:
+    """The folder that the image paths of `file` are joined to, when one is named."""
+    return file.image_root or run.image_root
+
+
+def image_folders(run: Run, file: DataFile) -> list[str]:
+    """Where its images are looked for, without such a folder: where the trainer starts, beside the file, here."""
     launch = [str(Path(run.launch).parent)] if run.launch else []
     return [*launch, "." if file.spooled else str(Path(file.local).parent), "."]
 

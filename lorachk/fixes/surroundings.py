@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from itertools import islice
-from pathlib import Path
 
-from lorachk.facts.dataset import guessed_trainer, loader_settings
+from lorachk.facts.dataset import guessed_trainer, image_folders, image_root, loader_settings
 from lorachk.facts.records.datafile import DataFile
 from lorachk.facts.records.reader import Reader
 from lorachk.facts.records.verdicts import loader
@@ -18,9 +17,7 @@ _HEAD = 512  # records
 def around(run: Run, file: DataFile) -> Around:
     """What is known of the file's reader."""
     trainer = run.trainer or guessed_trainer(islice(Reader(file), _HEAD), file, run.family)
-    root = run.image_root or file.image_root
-    folders = [root] if root else [str(Path(file.local).parent), "."]
-    if run.launch and not root:
-        folders.insert(0, str(Path(run.launch).parent))
+    root = image_root(run, file)
+    folders = [root] if root else image_folders(run, file)
     settings = loader_settings(run, file)
     return Around(trainer, run.family, file.mapping, loader(trainer), settings, tuple(dict.fromkeys(folders)))
