@@ -74,6 +74,7 @@ class Store:
         self._counts: dict[tuple[str, str | None], int] = {}
         self._reading = False  # in a read-only transaction
         self._compressed = False
+        self._large = False  # rules are worth several threads
         self._uncommitted = self._batches = 0  # appends since the last commit; commits
         self._folder = Path(tempfile.mkdtemp(prefix="lorachk-store-"))
         self._db: duckdb.DuckDBPyConnection = driver().connect(
@@ -90,6 +91,9 @@ class Store:
         self._deadline = Deadline(self._db.interrupt)
         try:
             self._db.execute("SET enable_progress_bar = false")
+            # Loading needs two thirds of the time in one thread, and the others are wanted for the scan; rules on
+            # small data spend more time on waking threads than those save.
+            self._db.execute("SET threads = 1")
             for table in tables().values():
                 self._db.execute(table.ddl)
             for macro in _MACROS:
@@ -182,13 +186,12 @@ class Store:
         With `large`, tables of the dataset are kept compressed in memory.
         """
         listed = f"ENUM({', '.join(_string(p) for p in dict.fromkeys(paths))})"
+        self._large |= large
         if large and not self._compressed:
             try:
                 self._db.execute("ATTACH ':memory:' AS compressed (COMPRESS)")
                 self._db.execute("SET search_path = 'memory.main,compressed.main'")
                 self._compressed = True
-                # Loading needs two thirds of the time in one thread, and the others are wanted for the scan.
-                self._db.execute("SET threads = 1")
             except driver().Error:  # before DuckDB 1.4
                 large = False
         for table in tables().values():
@@ -270,7 +273,7 @@ class Store:
         """From here on nothing but facts can be read, and no setting can be changed. Idempotent."""
         self._settle()
         if not self.locked:
-            if self._compressed:
+            if self._large:
                 self._db.execute("RESET threads")
             self._db.execute("SET enable_external_access = false")
             self._db.execute("SET lock_configuration = true")
@@ -369,6 +372,7 @@ class Store:
             raise UsageError(
                 f"not a facts file: {str(error).splitlines()[0]}", where=str(path), hint="write one with --save FILE"
             ) from error
+        self._large = True  # nobody knows how much is in it
         self.lock()
         there: dict[str, set[str]] = {}
         for name, column in self._db.execute(
