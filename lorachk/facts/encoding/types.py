@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 
@@ -30,6 +31,45 @@ class Message(NamedTuple):
     parts: tuple[str | int, ...]
 
 
+class Settings(NamedTuple):
+    """What encoding depends on besides trainer, family and tokenizer. None: not given, the trainer's default holds."""
+
+    llm_type: str | None = None  # MiniCPM-V: --llm_type
+    template: str | None = None  # name of the template: LLaVA --version, InternVL --conv_style, LLaMA-Factory, ms-swift
+    chat_template: str | None = None  # Jinja text that replaces the model folder's
+    assistant_only_loss: bool | None = None  # TRL
+    completion_only_loss: bool | None = None  # TRL; None: when the data are prompt and completion
+    train_on_prompt: bool | None = None  # LLaMA-Factory
+    mask_history: bool | None = None  # LLaMA-Factory
+    train_on_inputs: bool | None = None  # axolotl
+    roles_to_train: tuple[str, ...] | None = None  # axolotl; None: assistant
+    train_on_eos: str | None = None  # axolotl: turn, all, last, none
+    loss_scale: str | None = None  # ms-swift
+    truncation: str | None = None  # keep_start or keep_end (TRL), left right delete raise split (ms-swift), drop ...
+    packing: bool | None = None
+    system: str | None = None  # system message the launch file sets; None: the trainer's or template's own
+    enable_thinking: bool | None = None
+    vision: bool | None = None  # the dataset has images, so that a processor encodes it
+    eos_token: str | None = None  # TRL: SFTConfig.eos_token
+    mm_use_im_start_end: bool | None = None  # LLaVA
+    flatten: bool | None = None  # Qwen-VL: --data_flatten, which never truncates
+
+
+class Text(NamedTuple):
+    """A text to tokenise: with `special`, BOS and EOS as the tokenizer adds them; with `offsets`, characters too."""
+
+    text: str
+    special: bool = False
+    offsets: bool = False
+
+
+class Ids(NamedTuple):
+    """Tokens of a text; `offsets`, where asked for, are the characters of each (start, end)."""
+
+    ids: list[int]
+    offsets: list[tuple[int, int]] | None = None
+
+
 class Span(NamedTuple):
     """Tokens from `start` up to, without, `end`."""
 
@@ -37,16 +77,26 @@ class Span(NamedTuple):
     end: int
 
 
+NOTHING: dict[int, int] = {}
+
+
 class Encoded(NamedTuple):
     """A whole record before the limit: one entry per token.
 
     `ids` holds the placeholder's id for every visual feature; `supervised` tells whether the token is a label (at its
-    own position, not shifted); `images` are the spans of the image blocks in the order of the text.
+    own position, not shifted); `images` are the spans of the image blocks in the order of the text. `relabelled` are
+    positions whose label is another token than the one that stands there (MiniCPM-V's script puts its end token).
+    `fate` and `reason`: what the trainer does with the record whatever the limit (changed, crash); kept mostly.
+    `turns`: tokens of each question and its answer, for trainers that cut turn by turn (LLaMA-Factory).
     """
 
     ids: list[int]
     supervised: list[bool]
     images: list[Span]
+    relabelled: dict[int, int] = NOTHING
+    fate: str = "kept"
+    reason: str | None = None
+    turns: tuple[tuple[int, int], ...] = ()
 
 
 class Cut(NamedTuple):
@@ -89,18 +139,37 @@ class Tokens(Protocol):
     eos_id: int | None
     pad_id: int | None
     unk_id: int | None
-    chat_template: str | None
+    bos_token: str | None
+    eos_token: str | None
+    chat_template: str | None  # the tokenizer's own, the default one
+    independent: bool  # text between two special tokens is tokenised the same wherever it stands
 
     def encode(self, text: str, *, special: bool = False) -> list[int]:
         """Ids of a text, special tokens in it recognised; with `special`, BOS and EOS as the tokenizer adds them."""
+        ...
+
+    def encode_all(self, texts: Sequence[Text]) -> list[Ids]:
+        """Many texts in one call, over all cores."""
         ...
 
     def id_of(self, token: str) -> int | None:
         """Id of a token; None when the vocabulary has none (never the unknown token)."""
         ...
 
+    def is_special(self, token: str) -> bool:
+        """Whether the token is recognised in any text as it stands (an added token without white-space rules)."""
+        ...
+
     def render(self, messages: list[dict[str, Any]], **variables: Any) -> str:
-        """The chat template's text. Raises Unencodable with what the template raised."""
+        """The chat template's text. Raises Unencodable with what the template raised.
+
+        `chat_template` among the variables is a Jinja text that stands in for the folder's; `processor=True` takes the
+        processor's template where the folder has one of its own.
+        """
+        ...
+
+    def render_spans(self, messages: list[dict[str, Any]], **variables: Any) -> tuple[str, list[tuple[int, int]]]:
+        """The text, and the characters between {% generation %} and {% endgeneration %}."""
         ...
 
 
@@ -109,6 +178,10 @@ class Encoder(Protocol):
 
     def encode(self, messages: list[Message], blocks: list[ImageBlock]) -> Encoded:
         """Render, tokenise and mask. Raises Unencodable."""
+        ...
+
+    def encode_all(self, records: Sequence[tuple[list[Message], list[ImageBlock]]]) -> list[Encoded | Unencodable]:
+        """Many records, all their texts tokenised in one call."""
         ...
 
     def cut(self, encoded: Encoded, blocks: list[ImageBlock], limit: int | None) -> Cut:
