@@ -11,7 +11,8 @@ from lorachk.facts.images import DECODED, SEED, inspect_all
 from lorachk.facts.records.lengths import Measured, measure
 from lorachk.facts.records.verdicts import loader
 from lorachk.facts.records.verdicts.minicpmv import Length, cut
-from lorachk.families.minicpmv import MAX_SLICE_NUMS, Scheme, block, scheme
+from lorachk.families.visual import Settings, resolve
+from lorachk.families.visual.minicpmv import MAX_SLICE_NUMS, Merged, Resampled
 from lorachk.run import Run
 
 _PICTURE = {
@@ -52,8 +53,8 @@ class Later:
         self._run: Run = context.run
         self._sink = cast(ColumnSink, context.sink)
         self._loader = loader(trainer)
-        self._scheme = _scheme(context.run, trainer)
         run = context.run
+        self._counted = _counted(run, trainer)
         self._slices = MAX_SLICE_NUMS if run.max_slice_nums is None else run.max_slice_nums
 
     def fill(self, *, undecoded: int) -> None:
@@ -120,27 +121,29 @@ class Later:
     # -- tokens
 
     def _tokens(self) -> None:
-        reason = _why_uncounted(self._run, self._trainer, self._scheme)
+        reason = _why_uncounted(self._run, self._trainer, self._counted)
         if reason:
             self._sink.unknown("image.tokens", reason)
             self._sink.unknown("image.pieces", reason)
             return
-        assert self._scheme
+        assert self._counted
         sizes = self._sink.select("SELECT DISTINCT width, height FROM image WHERE width > 0 AND height > 0")
         types = {"width": "INTEGER", "height": "INTEGER", "pieces": "INTEGER", "tokens": "INTEGER", "ids": "VARCHAR"}
-        self._sink.stage("size_tokens", types, (self._size(w, h, self._scheme) for w, h in sizes))
+        self._sink.stage("size_tokens", types, (self._size(w, h, self._counted) for w, h in sizes))
         self._sink.remake("image", _NUMBERED)
         (uncounted,) = self._one("SELECT count(*) FROM image WHERE tokens IS NULL")
         if uncounted:
             self._sink.unknown("image.tokens", f"{uncounted:,} images could not be read", uncounted)
 
-    def _size(self, width: int, height: int, used: Scheme) -> Row:
-        pieces, tokens = block((width, height), used, self._slices)
-        return {"width": width, "height": height, "pieces": pieces, "tokens": tokens, "ids": used.image_id}
+    def _size(self, width: int, height: int, used: Settings) -> Row:
+        assert isinstance(used.values, (Resampled, Merged))
+        found = used.count(width, height)
+        ids = used.values.image_id
+        return {"width": width, "height": height, "pieces": found.pieces, "tokens": found.tokens, "ids": ids}
 
     def _encoding(self) -> None:
         limit, sink = self._run.max_length, self._sink
-        reason = _why_uncounted(self._run, self._trainer, self._scheme)
+        reason = _why_uncounted(self._run, self._trainer, self._counted)
         if limit is None:
             reason = "no token limit: give --max-length or the trainer's own option (model_max_length)"
         if reason:
@@ -226,19 +229,26 @@ _CUT = (
 )
 
 
-def _scheme(run: Run, trainer: str | None) -> Scheme | None:
-    found = scheme(run.family, run.llm_type if trainer == "minicpmv" else None)
+def _counted(run: Run, trainer: str | None) -> Settings | None:
+    """The visual-token settings of a MiniCPM-V model and a trainer that shows it the images as they are."""
+    if not (run.family or "").startswith("minicpm"):
+        return None
+    overrides: dict[str, Any] = {} if run.max_slice_nums is None else {"max_slice_nums": max(0, run.max_slice_nums)}
+    if trainer == "minicpmv" and run.llm_type and run.family not in ("minicpmv46", "minicpmv47"):
+        overrides["llm_type"] = run.llm_type
+    found = resolve(run.family, overrides=overrides)
     # The frameworks cut images their own way (LLaMA-Factory shrinks them first), except with 4.6's own processor.
-    if trainer not in (None, "minicpmv") and not (found and found.query_num is None and trainer in ("hf", "trl")):
+    native = found is not None and isinstance(found.values, Merged)
+    if trainer not in (None, "minicpmv") and not (native and trainer in ("hf", "trl")):
         return None
     return found
 
 
-def _why_uncounted(run: Run, trainer: str | None, found: Scheme | None) -> str | None:
+def _why_uncounted(run: Run, trainer: str | None, found: Settings | None) -> str | None:
     if found:
         return None
     if run.family is None:
         return "the model family is not known: give --model or --family"
-    if trainer not in (None, "minicpmv") and scheme(run.family):
+    if trainer not in (None, "minicpmv") and (run.family.startswith("minicpm") and resolve(run.family)):
         return f"{trainer} prepares images in a way that is not counted here"
     return f"no visual-token arithmetic for {run.family}"
