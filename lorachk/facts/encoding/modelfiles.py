@@ -77,7 +77,7 @@ def parsed(text: bytes, path: Path, *, kind: type | None = dict) -> Any:
     if text.startswith(b"version https://git-lfs"):
         raise TokenizerProblem(str(path), "a Git LFS pointer, not the file itself: run `git lfs pull`")
     try:
-        value = json.loads(text)
+        value = json.loads(text.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise TokenizerProblem(str(path), f"not UTF-8 at byte {error.start}") from error
     except json.JSONDecodeError as error:
