@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from lorachk.families.visual.result import Size, Visual, visual
+from lorachk.families.visual.result import Refused, Size, Visual, visual
 from lorachk.families.visual.settings import DEFAULT, Files, Values, field
 
 _LARGEST = 4096  # pixels: MAX_IMAGE_SIZE of Idefics 3 and SmolVLM
@@ -84,6 +84,8 @@ class Quartered(Values):
 
     def count(self, width: int, height: int, _number: int, /) -> Visual:
         """The block of one image; see `Values.count`."""
+        if self.do_image_splitting and height == 1:
+            raise Refused(f"an image of {width} x 1 pixels has quarters without height, by which the processor divides")
         pieces = 5 if self.do_image_splitting else 1
         wide, high = _shrunk((width, height), self.longest_edge)
         size = max(wide, self.shortest_edge), max(high, self.shortest_edge)

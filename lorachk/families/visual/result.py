@@ -50,6 +50,9 @@ def visual(
     outside: int = 0,
 ) -> Visual:
     """A Visual whose tokens are features, `markers` (special tokens) and the text's tokens."""
+    features = max(
+        features, 0
+    )  # settings that do not fit together repeat the placeholder less than 0 times: not at all
     tokens = features + markers + sum(_assumed(stretch) for stretch in text)
     return Visual(pieces, features, tokens, starts, ends, size, tuple(text), outside)
 
