@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -44,12 +45,17 @@ def _without_video(model: str, **options: Any) -> Any:
     image_processor = transformers.AutoImageProcessor.from_pretrained(model, **options)
     tokenizer = transformers.AutoTokenizer.from_pretrained(model, **options)
     made = getattr(transformers, _processor_class(Path(model)))
+    settings, _ = made.get_processor_dict(model, **options)  # processor_config.json and the chat template's own file
+    taken = inspect.signature(made.__init__).parameters
     with mock.patch.object(made, "check_argument_for_proper_class", return_value=None):
         return made(
-            image_processor=image_processor,
-            tokenizer=tokenizer,
-            video_processor=_NoVideo(image_processor),
-            chat_template=tokenizer.chat_template,
+            **{"chat_template": tokenizer.chat_template}
+            | {name: value for name, value in settings.items() if name in taken}
+            | {
+                "image_processor": image_processor,
+                "tokenizer": tokenizer,
+                "video_processor": _NoVideo(image_processor),
+            }
         )
 
 
