@@ -42,13 +42,14 @@ def _qwen(kind: str, image: dict[str, Any]) -> Any:
     )
 
 
-def _glm(image: dict[str, Any]) -> Any:
+def _glm(image: dict[str, Any], kind: str = "Glm4v") -> Any:
     import transformers
     from transformers.models.glm4v.image_processing_pil_glm4v import Glm4vImageProcessorPil
+    from transformers.models.glm46v.image_processing_pil_glm46v import Glm46VImageProcessorPil
 
-    image_processor = Glm4vImageProcessorPil(**image)
+    image_processor = {"Glm4v": Glm4vImageProcessorPil, "Glm46V": Glm46VImageProcessorPil}[kind](**image)
     return build(
-        transformers.Glm4vProcessor,
+        getattr(transformers, f"{kind}Processor"),
         image_processor=image_processor,
         tokenizer=tokenizer("<|begin_of_image|>", "<|end_of_image|>", "<|image|>", "<|video|>"),
         video_processor=NoVideo(image_processor),
@@ -126,13 +127,14 @@ def test_more_than_200_times_as_long_as_wide_is_refused_with_the_reason() -> Non
         count(201, 1, used)
 
 
-def test_glm_counts_as_the_processor() -> None:
+@pytest.mark.parametrize("kind", ["Glm4v", "Glm46V"])
+def test_glm_counts_as_the_processor(kind: str) -> None:
     @many(300)
     @given(SIZES, st.sampled_from([14, 16]), st.sampled_from([1, 2]), st.sampled_from([1, 2, 4]), LEAST, MOST)
     def check(size: tuple[int, int], patch: int, merge: int, frames: int, least: int, most: int) -> None:
         edges = {"shortest_edge": least, "longest_edge": most}
         image = {"patch_size": patch, "merge_size": merge, "temporal_patch_size": frames, "size": edges}
-        processor = _glm(image)
+        processor = _glm(image, kind)
         found = ours(size, resolve("glm4v", preprocessor=image))
         try:
             numbers = processor._get_num_multimodal_tokens([(size[1], size[0])])

@@ -268,7 +268,7 @@ def _phi(tile: int, patch: int, most: int) -> Any:
 @pytest.mark.parametrize(("tile", "patch", "most"), [(448, 14, 36), (56, 14, 9), (60, 12, 16), (70, 14, 12)])
 def test_phi_counts_as_the_processor(tile: int, patch: int, most: int) -> None:
     image = {"size": {"height": tile, "width": tile}, "patch_size": patch, "dynamic_hd": most}
-    used = resolve("phi_vision", preprocessor=image)
+    used = resolve("phi4_multimodal", preprocessor=image)
     tokens = _phi(tile, patch, most)
 
     @many(60)
@@ -285,7 +285,7 @@ def test_phi_counts_as_the_processor(tile: int, patch: int, most: int) -> None:
 
 
 def test_phi_refuses_extreme_shapes_with_the_reason() -> None:
-    used = resolve("phi_vision")
+    used = resolve("phi4_multimodal")
     assert used is not None
     with pytest.raises(Refused, match="very extreme"):
         count(4000, 1, used)

@@ -2,7 +2,8 @@
 
 A family is a name for models that share module names, placeholder and image arithmetic: minicpmv2 minicpmv25 minicpmv26
 minicpmv4 minicpmv45 minicpmv46 minicpmv47 minicpmo minicpmv (version unknown), qwen2_vl qwen2_5_vl qwen3_vl qwen3_5,
-llava llava_next llava_onevision, internvl, gemma3, idefics, mllama, paligemma, phi_vision, and text.
+llava llava_next llava_onevision, internvl, gemma3 gemma3n gemma4, idefics idefics2 idefics3 smolvlm, mllama, paligemma,
+glm4v, phi_vision phi4_multimodal, and text. Their visual-token arithmetic is in `visual`.
 """
 
 from __future__ import annotations
@@ -36,17 +37,20 @@ _BY_TYPE = {
     "internvl": "internvl",
     "internvl_chat": "internvl",
     "gemma3": "gemma3",
-    "gemma3n": "gemma3",
-    "gemma4": "gemma3",
+    "gemma3n": "gemma3n",
+    "gemma4": "gemma4",
     "idefics": "idefics",
-    "idefics2": "idefics",
-    "idefics3": "idefics",
-    "smolvlm": "idefics",
+    "idefics2": "idefics2",
+    "idefics3": "idefics3",
+    "smolvlm": "smolvlm",
+    "glm4v": "glm4v",
+    "glm4v_moe": "glm4v",
+    "glm46v": "glm4v",
     "mllama": "mllama",
     "paligemma": "paligemma",
     "phi3_v": "phi_vision",
-    "phi4mm": "phi_vision",
-    "phi4_multimodal": "phi_vision",
+    "phi4mm": "phi4_multimodal",
+    "phi4_multimodal": "phi4_multimodal",
 }
 # Names on the hub and of local folders, most specific first.
 _BY_NAME = tuple(
@@ -69,11 +73,18 @@ _BY_NAME = tuple(
         (r"llava-?(v1[._]6|next)", "llava_next"),
         (r"llava", "llava"),
         (r"internvl", "internvl"),
+        (r"gemma-?3n", "gemma3n"),
         (r"gemma-?3(?!-(1b|270m))", "gemma3"),
-        (r"smolvlm|idefics", "idefics"),
+        (r"gemma-?4", "gemma4"),
+        (r"smolvlm", "smolvlm"),
+        (r"idefics-?2", "idefics2"),
+        (r"idefics-?3", "idefics3"),
+        (r"idefics", "idefics"),
+        (r"glm-?4[._][156]v", "glm4v"),
         (r"llama-?3[._]2-?(11|90)b-?vision", "mllama"),
         (r"paligemma", "paligemma"),
-        (r"phi-?(3|3[._]5|4)-?(vision|multimodal)", "phi_vision"),
+        (r"phi-?4-?(vision|multimodal)", "phi4_multimodal"),
+        (r"phi-?(3|3[._]5)-?vision", "phi_vision"),
     )
 )
 _TEXT_NAME = re.compile(

@@ -15,6 +15,7 @@ _LLAMA3 = ("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end
 _LLAMA3_TOOLS = ("<|eom_id|>", "<|python_tag|>", "<|finetune_right_pad_id|>")
 _QWEN_VL = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>", "<|vision_pad|>")
 _PHI = ("<|user|>", "<|assistant|>", "<|system|>", "<|end|>", "<|endoftext|>")
+_IDEFICS = ("<end_of_utterance>", "<fake_token_around_image>", "<global-img>")
 _GEMMA = ("<start_of_turn>", "<end_of_turn>", "<bos>", "<eos>")
 _MISTRAL = ("[INST]", "[/INST]")  # also the text of Llama 2's template
 # MiniCPM-V: what its dataset code or its processor puts around images (finetune/dataset.py, 0dbb566).
@@ -29,9 +30,11 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
     "llava": ("</s>", *_CHATML, *_MISTRAL),
     "mllama": (*_LLAMA3, *_LLAMA3_TOOLS, "<|image|>"),
     "gemma3": (*_GEMMA, "<start_of_image>", "<end_of_image>", "<image_soft_token>"),
+    "gemma4": (*_GEMMA[2:], "<|turn>", "<turn|>", "<|image>", "<image|>", "<|image|>"),
     "paligemma": _GEMMA[2:],
-    "idefics": ("<end_of_utterance>", "<fake_token_around_image>", "<global-img>", *_CHATML),
-    "phi_vision": _PHI,
+    "idefics": (*_IDEFICS, *_CHATML),
+    "smolvlm": (*_IDEFICS, *_CHATML),
+    "phi": _PHI,
     "glm4v": (*_PHI[:3], "<|observation|>", "<|begin_of_image|>", "<|end_of_image|>", "<|image|>", "[gMASK]", "<sop>"),
     "pixtral": (*_MISTRAL, "[IMG]", "[IMG_BREAK]", "[IMG_END]", "</s>"),
 }

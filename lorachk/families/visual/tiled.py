@@ -176,5 +176,5 @@ def _fitted(size: Size, canvas: Size, tile_size: int) -> Size:
 FAMILIES: dict[str, Values] = {
     "internvl": Dynamic(),
     "mllama": CrossAttended(),
-    "phi_vision": HighDefinition(),
+    "phi4_multimodal": HighDefinition(),
 }
