@@ -49,7 +49,7 @@ def write(
     trainer = trainers.BpeTrainer(
         vocab_size=700, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
-    tokenizer.train_from_iterator([*CORPUS * 3, *(f"{word} " * 20 for word in ("assistant", "user", *words))], trainer)
+    tokenizer.train_from_iterator([*CORPUS * 3, *(f"{word}\n" * 20 for word in ("assistant", "user", *words))], trainer)
     tokenizer.add_special_tokens(list(special))
     if adds_bos:
         assert bos

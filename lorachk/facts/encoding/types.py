@@ -24,11 +24,17 @@ class ImageBlock(NamedTuple):
 
 
 class Message(NamedTuple):
-    """One turn: the role as the record writes it, its speaker, and its parts; an int is an image of the record."""
+    """One turn: the role as the record writes it, its speaker, and its parts; an int is an image of the record.
+
+    `typed`: the content is a list of typed parts, not one text. `completion`: it belongs to TRL's `completion`, not to
+    the prompt. Text without a conversation (`text`, `prompt`, `completion` as strings) has no role.
+    """
 
     role: str | None
     speaker: str | None  # user, assistant, system, tool; None for an unknown role
     parts: tuple[str | int, ...]
+    typed: bool = False
+    completion: bool = False
 
 
 class Settings(NamedTuple):
