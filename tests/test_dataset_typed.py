@@ -51,7 +51,7 @@ def records(draw: Any) -> list[dict[str, Any]]:
 def added(typed: Typed, body: bytes, *, lines: bool = False) -> int | None:
     """All records of a part, as one group."""
     (group,) = typed.groups(body)
-    return typed.add(body, group[2], lines=lines)
+    return typed.add(body, group, lines=lines)
 
 
 def _columns(tabulator: Tabulator) -> dict[str, dict[str, list[Any]]]:

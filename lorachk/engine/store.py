@@ -33,7 +33,7 @@ _MACROS = (
 # Tables with a row for each record, turn or image: these grow with the data.
 _OF_DATASET = frozenset({"dataset", "record", "field", "turn", "image", "box", "encoding"})
 _FEW = 100  # rows that are looked through for columns without a value
-_TOGETHER, _COMPRESSED = 24, 3  # batches that are committed at once; such commits after which all is compressed
+_TOGETHER, _COMPRESSED = 24, 3
 _OF_RECORD = ("record", "pattern")  # columns of a batch with patterns that hold no lists
 _BATCH = 20_000  # rows per load: 20 MB of JSON at most for ordinary records
 
@@ -75,7 +75,7 @@ class Store:
         self._reading = False  # in a read-only transaction
         self._compressed = False
         self._large = False  # rules are worth several threads
-        self._uncommitted = self._batches = 0  # appends since the last commit; commits
+        self._uncommitted = self._commits = 0  # appends since the last commit; commits
         self._folder = Path(tempfile.mkdtemp(prefix="lorachk-store-"))
         self._db: duckdb.DuckDBPyConnection = driver().connect(
             ":memory:",
@@ -162,6 +162,8 @@ class Store:
         if self._compressed:
             if self._uncommitted >= _TOGETHER:
                 self._settle()
+                if self._commits % _COMPRESSED == 0:
+                    self._db.execute("CHECKPOINT compressed")
             if not self._uncommitted:
                 self._db.execute("BEGIN TRANSACTION")
             self._uncommitted += 1
@@ -176,9 +178,7 @@ class Store:
         if self._uncommitted:
             self._db.execute("COMMIT")
             self._uncommitted = 0
-            self._batches += 1
-            if self._batches % _COMPRESSED == 0:
-                self._db.execute("CHECKPOINT compressed")
+            self._commits += 1
 
     def name_paths(self, paths: Sequence[str], *, large: bool = False) -> None:
         """State the dataset files there will be, before any row of them: a path then takes one byte per row.
@@ -190,6 +190,10 @@ class Store:
         if large and not self._compressed:
             try:
                 self._db.execute("ATTACH ':memory:' AS compressed (COMPRESS)")
+                # Else every commit of some megabytes compresses, too: what `_settle` does rarely costs half as much.
+                self._db.execute("SET checkpoint_threshold = '1TB'")
+                # For paths four times as slow as the next best, and no smaller (duckdb 2.0.1).
+                self._db.execute("SET disabled_compression_methods = 'dict_fsst'")
                 self._db.execute("SET search_path = 'memory.main,compressed.main'")
                 self._compressed = True
             except driver().Error:  # before DuckDB 1.4

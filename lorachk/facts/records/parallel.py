@@ -20,7 +20,8 @@ from lorachk.facts.records.tabulate import Plan
 from lorachk.facts.records.typed import layout
 from lorachk.facts.records.verdicts import loader
 
-_AHEAD = 2  # parts that wait beside those being scanned
+_AHEAD = 6  # parts that wait beside those being scanned: fewer leave processes idle while a batch is compressed
+_AHEAD_IN_MEMORY = 2  # of those that stand in memory
 _BEGINNING = 4 << 20  # bytes in which the first records are looked for
 
 
@@ -71,7 +72,7 @@ class Parallel:
         try:
             number = 0
             while True:
-                while len(waiting) < self._workers + _AHEAD and (part := next(remaining, None)):
+                while not self._enough(waiting) and (part := next(remaining, None)):
                     waiting.append((pool.submit(scan, self._job, part, number), part))
                     number += 1
                 if not waiting:
@@ -97,6 +98,10 @@ class Parallel:
     def rest(self) -> Iterator[Item]:
         """The records that `scan` left."""
         return self._reader.resume(self._next.offset, self._next.record, self._next.line + 1)
+
+    def _enough(self, waiting: deque[tuple[Future[Scanned], Part]]) -> bool:
+        in_memory = bool(waiting) and waiting[-1][1].data is not None
+        return len(waiting) >= self._workers + (_AHEAD_IN_MEMORY if in_memory else _AHEAD)
 
     def _note(self, scanned: Scanned, base: Base) -> None:
         for fault in scanned.faults:

@@ -95,18 +95,17 @@ class _Found:
 
 def _quickly(job: Job, data: bytes, tabulator: Tabulator, typed: Typed, found: _Found) -> bool:
     """Take the part apart in groups of records, those written in an unusual way generally. False: all must be."""
-    line = 0
-    for start, end, starts in typed.groups(data):
-        group = data[start:end]
-        count = typed.add(group, starts, lines=job.lines, first=found.places, line=line, offset=start)
+    line, broken = 0, b"\n" in data
+    for group in typed.groups(data):
+        count = typed.add(data, group, lines=job.lines, first=found.places, line=line)
         if count is None:
-            _generally(job, group, tabulator, found, line=line, offset=start)
+            _generally(job, data[group.start : group.end], tabulator, found, line=line, offset=group.start)
             if found.unfinished:  # what looked like the start of a record was none
                 return False
         else:
             found.records += count
             found.places += count
-        line += group.count(b"\n") if b"\n" in group else 0
+        line += data.count(b"\n", group.start, group.end) if broken else 0
     found.newlines = line
     return True
 

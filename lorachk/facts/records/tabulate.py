@@ -260,10 +260,10 @@ def digest(references: Sequence[str | None], texts: Sequence[str]) -> int:
     return digest_of("\0".join([*[r or "" for r in references], "", *texts]))
 
 
-def digest_of(text: str) -> int:
-    """A 64-bit hash. Two checksums, as they cost half of what a cryptographic hash does."""
-    data = text.encode("utf-8", "surrogatepass")
-    return zlib.crc32(data) << 32 | zlib.adler32(data)
+def digest_of(text: str, before: str = "") -> int:
+    """A 64-bit hash of `before` and `text`. Two checksums, as they cost half of what a cryptographic hash does."""
+    head, data = before.encode("utf-8", "surrogatepass"), text.encode("utf-8", "surrogatepass")
+    return zlib.crc32(data, zlib.crc32(head)) << 32 | zlib.adler32(data, zlib.adler32(head))
 
 
 def repeated_key(raw: bytes, keys: int) -> str | None:

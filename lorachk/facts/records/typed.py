@@ -25,6 +25,7 @@ from lorachk.facts.records.tabulate import IMAGE, Tabulator, digest_of, problem_
 
 _LEARNT_FROM = 200  # records
 _TOGETHER = 256  # records
+_TAIL = 64  # bytes in which a part ends
 # What dialects read beside the list of turns; a record with one of these goes the general way.
 _READ = {"system", "chosen", "rejected", "video", "videos", "audio", "audios", "images", "image", "conversations"} | {
     *("messages", "conversation", "prompt", "completion", "instruction", "input", "output", "query", "response"),
@@ -78,6 +79,14 @@ def layout(values: Sequence[Any], start: bytes | None) -> Layout | None:
     return Layout(member, role, content, tuple(extras), start)
 
 
+class Group(NamedTuple):
+    """Some records that stand together: start and end in their part, and where each begins, from the start on."""
+
+    start: int
+    end: int
+    records: list[int]
+
+
 class Typed:
     """Takes whole parts of a file (bytes of an array or of lines) that are written as `layout` says."""
 
@@ -107,27 +116,27 @@ class Typed:
         self._line = msgspec.json.Decoder(record)
         self._start = re.compile(re.escape(layout.start))
 
-    def groups(self, body: bytes) -> Iterator[tuple[int, int, list[int]]]:
-        """Start and end of groups of records in `body`, small enough for the processor's cache; starts of records."""
-        starts = [m.start() for m in self._start.finditer(body)]
+    def groups(self, data: bytes) -> Iterator[Group]:
+        """Groups of records in `data`, small enough for the processor's cache."""
+        starts = [m.start() for m in self._start.finditer(data)]
         for at in range(0, len(starts), _TOGETHER):
             begin = starts[at] if at else 0
-            end = starts[at + _TOGETHER] if at + _TOGETHER < len(starts) else len(body)
-            yield begin, end, [start - begin for start in starts[at : at + _TOGETHER]]
+            end = starts[at + _TOGETHER] if at + _TOGETHER < len(starts) else len(data)
+            yield Group(begin, end, [start - begin for start in starts[at : at + _TOGETHER]])
         if not starts:
-            yield 0, len(body), []
+            yield Group(0, len(data), [])
 
-    def add(
-        self, body: bytes, starts: list[int], *, lines: bool, first: int = 0, line: int = 0, offset: int = 0
-    ) -> int | None:
-        """Append the rows of all records of `body`, a group: the inside of an array, or lines.
+    def add(self, data: bytes, group: Group, *, lines: bool, first: int = 0, line: int = 0) -> int | None:
+        """Append the rows of all records of a group in `data`: the inside of an array, or lines.
 
-        Gives their number; None, and nothing is appended, when the general way must be gone. The records begin at
-        `starts`, the first is number `first`; `line` lines and `offset` bytes come before `body`.
+        Gives their number; None, and nothing is appended, when the general way must be gone. The first record is
+        number `first`; `line` lines come before the group.
         """
-        inside = body if lines else body.rstrip(b" \t\r\n").removesuffix(b",")
+        body = data[group.start : group.end] if lines else _array(data, group.start, group.end)
+        before = 0 if lines else 1  # the bracket
+        starts = [start + before for start in group.records]
         try:
-            records: list[Any] = self._line.decode_lines(inside) if lines else self._array.decode(b"[" + inside + b"]")
+            records: list[Any] = (self._line.decode_lines if lines else self._array.decode)(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         counts = [len(r.turns) for r in records]
@@ -149,7 +158,7 @@ class Typed:
         repeated = self._repeated(body, records, starts, len(texts), nested)
         own = self._records(body, starts, images, joined, counts, placeholders, repeated)
         own["record"] = range(first, first + len(records))
-        own["offset"] = [n + offset for n in starts]
+        own["offset"] = [n + group.start for n in group.records]
         own["line"] = [n + line for n in own["line"]]
         for name, values in tables.record.lists.items():
             values += own[name]
@@ -213,18 +222,26 @@ class Typed:
         if not all(map(str.isascii, texts)):
             patterned.same = False
             sizes = [n if t.isascii() else utf8_length(t) for n, t in zip(characters, texts, strict=True)]
-        lists, start = patterned.lists, 0
-        for number, (names, end) in enumerate(zip(roles, ends, strict=True)):
-            where = places.get(number, ())
-            pattern = patterns.setdefault((names, where), len(patterns))
-            if number in odd or pattern > _PATTERNS:
-                self._flat(first + number, names, texts[start:end], sizes[start:end], where, literals, start)
-            else:
-                lists["record"].append(first + number)
-                lists["pattern"].append(pattern)
-                lists["characters"].append(characters[start:end])
-                lists["bytes"].append(sizes[start:end])
-            start = end
+        keys = zip(roles, [places.get(number, ()) for number in range(len(roles))], strict=True)
+        of_record = [patterns.setdefault(key, len(patterns)) for key in keys]
+        starts = [0, *ends[:-1]]
+        if odd or len(patterns) > _PATTERNS:
+            alike = []
+            for number, (pattern, start, end) in enumerate(zip(of_record, starts, ends, strict=True)):
+                if number in odd or pattern > _PATTERNS:
+                    where = places.get(number, ())
+                    self._flat(
+                        first + number, roles[number], texts[start:end], sizes[start:end], where, literals, start
+                    )
+                else:
+                    alike.append(number)
+        else:
+            alike = list(range(len(roles)))
+        lists = patterned.lists
+        lists["record"] += [first + number for number in alike]
+        lists["pattern"] += [of_record[number] for number in alike]
+        lists["characters"] += [characters[starts[number] : ends[number]] for number in alike]
+        lists["bytes"] += [sizes[starts[number] : ends[number]] for number in alike]
         return in_record, with_some
 
     def _flat(
@@ -314,7 +331,7 @@ class Typed:
             "verdict": nothing,
             "reason": nothing,
             "digest": [
-                digest_of(f"\0{text}" if image is UNSET else f"{image}\0\0{text}")
+                digest_of(text, "\0" if image is UNSET else f"{image}\0\0")
                 for image, text in zip(images, joined, strict=True)
             ],
             "repeated_key": [repeated.get(i) for i in range(total)] if repeated else nothing,
@@ -370,6 +387,15 @@ class Typed:
             kinds = ["number" if k == "integer" and _POINT.search(v) else k for k, (_, v) in pairs]
         for kind, count in Counter(kinds).items():
             self._tabulator.fields.add(pointer, kind, count, first + values[kinds.index(kind)][0])
+
+
+def _array(data: bytes, start: int, end: int) -> bytes:
+    """The array whose inside, perhaps with a comma at its end, stands there. Copied once: it is large."""
+    tail = data[max(start, end - _TAIL) : end]
+    kept = tail.rstrip(b" \t\r\n").removesuffix(b",")
+    if not kept:
+        return b"[" + data[start:end].rstrip(b" \t\r\n").removesuffix(b",") + b"]"
+    return b"".join((b"[", memoryview(data)[start : end - len(tail) + len(kept)], b"]"))
 
 
 _DIALECTS = {"from": "llava", "role": "messages"}
