@@ -223,6 +223,27 @@ def test_the_processor_expands_an_image(name: str) -> None:
     assert tokens.count(facts.image) == facts.images
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NATIVE)
+def test_a_model_of_the_config_takes_what_the_processor_makes(name: str) -> None:
+    """The model counts image features and image tokens itself: it raises where a setting in the folder is wrong."""
+    torch = pytest.importorskip("torch")
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+
+    made = AutoModelForImageTextToText if FACTS[name].processor else AutoModelForCausalLM
+    model = made.from_config(AutoConfig.from_pretrained(MODELS / name)).float().eval()
+    if FACTS[name].processor:
+        encoder = processor(name)
+        message = {"role": "user", "content": [{"type": "image"}]}
+        text = encoder.apply_chat_template([message]) if encoder.chat_template else encoder.image_token
+        batch = encoder(text=[text], images=[Image.new("RGB", (640, 480))], return_tensors="pt")
+    else:
+        batch = tokenizer(name)([TEXT], return_tensors="pt")
+    with torch.no_grad():
+        logits = model(**batch).logits
+    assert logits.shape[:2] == batch["input_ids"].shape
+
+
 IMAGE_AND_TEXT = [{"type": "image"}, {"type": "text", "text": " Which colour? "}]
 ANSWER = [{"type": "text", "text": "Red."}]
 STRINGS = [{"role": "user", "content": " Which colour? "}, {"role": "assistant", "content": "Red."}]
