@@ -12,7 +12,7 @@ class Marks(NamedTuple):
     """Ids that are counted: markers around images and slices, the visual placeholder, ends of turn and of text.
 
     `everywhere`: the model takes every placeholder for a place of a feature, also one that stands in the text; else
-    only those inside the image blocks are counted.
+    only those inside the image blocks are counted. `blank`: white space that templates write behind an end of turn.
     """
 
     starts: frozenset[int] = frozenset()
@@ -20,6 +20,7 @@ class Marks(NamedTuple):
     placeholders: frozenset[int] = frozenset()
     eos: frozenset[int] = frozenset()
     everywhere: bool = True
+    blank: frozenset[int] = frozenset()
 
 
 def ids_of(tokens: Tokens, *names: str | None) -> frozenset[int]:
@@ -50,7 +51,7 @@ def left(encoded: Encoded, blocks: Sequence[ImageBlock], marks: Marks, start: in
         features_wanted=sum(block.features for block in blocks),
         supervised_before=encoded.supervised.count(True),
         supervised=supervised.count(True),
-        ends_with_eos=_ends_with_eos(encoded, supervised, start, marks.eos),
+        ends_with_eos=_ends_with_eos(encoded, supervised, start, marks),
         fate=encoded.fate,
         reason=encoded.reason,
     )
@@ -67,12 +68,19 @@ def _features(encoded: Encoded, marks: Marks, start: int, end: int, ids: list[in
     return sum(_count(encoded.ids[a:b], marks.placeholders) for a, b in spans if a < b)
 
 
-def _ends_with_eos(encoded: Encoded, supervised: list[bool], start: int, eos: frozenset[int]) -> bool | None:
+def _ends_with_eos(encoded: Encoded, supervised: list[bool], start: int, marks: Marks) -> bool | None:
+    """Whether the last label is an end; the line feed that templates write behind an end of turn does not count."""
+    found: bool | None = None
     for position in range(len(supervised) - 1, -1, -1):
         if supervised[position]:
             at = start + position
-            return encoded.relabelled.get(at, encoded.ids[at]) in eos
-    return None
+            label = encoded.relabelled.get(at, encoded.ids[at])
+            if label in marks.eos:
+                return True
+            found = False
+            if label not in marks.blank:
+                break
+    return found
 
 
 def positions(ids: list[int], wanted: int | None) -> list[int]:

@@ -143,7 +143,7 @@ def _trl(value: Mapping[str, Any], shape: Shape) -> list[Message]:
         content = value[column]
         completion = column == "completion"
         if isinstance(content, str):
-            found.append(Message(None, None, _text_parts(content, images) if vision else (content,), False, completion))
+            found.append(Message(None, None, (content,), False, completion))
         elif isinstance(content, list):
             taken = [] if completion else images
             found += [m._replace(completion=completion) for m in _typed(content, taken, shape, column, vision)]
@@ -152,11 +152,6 @@ def _trl(value: Mapping[str, Any], shape: Shape) -> list[Message]:
     if not found:
         raise Unencodable("KeyError: neither messages, text nor prompt and completion")
     return found
-
-
-def _text_parts(text: str, images: list[int]) -> tuple[str | int, ...]:
-    """Text that holds the model's own placeholders; which, the processor knows."""
-    return (*images, text) if PLACEHOLDER not in text else _in_order(text, list(images))
 
 
 def _typed(content: list[Any], images: list[int], shape: Shape, column: str, vision: bool) -> list[Message]:
@@ -168,10 +163,9 @@ def _typed(content: list[Any], images: list[int], shape: Shape, column: str, vis
     for number, message in enumerate(content):
         if not isinstance(message, dict):
             raise Unencodable(f"message {number} is not an object")
+        # maybe_convert_to_chatml renames the keys and leaves the roles: `human` stays `human`.
         key = "content" if "content" in message or "value" not in message else "value"
         role, said = message.get("role", message.get("from")), message.get(key)
-        if key == "value" and isinstance(role, str):
-            role = {"human": "user", "gpt": "assistant"}.get(role, role)
         if isinstance(said, str):
             parts: list[str | int] = []
             if vision and role == "user" and not included:

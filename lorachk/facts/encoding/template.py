@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SECONDS = 5.0  # for one record; a usual one takes 0.0001
 _OUTPUT = 1 << 20  # characters beyond those of the messages, of which a template may write 64 times as many
 _REPEATED = 1 << 20  # characters a template's own `*`, `%` may make
-_GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
+GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 
 class TemplateProblem(Exception):
@@ -51,7 +51,7 @@ class ChatTemplate:
     @property
     def has_generation(self) -> bool:
         """Whether it marks what the assistant writes, as transformers and TRL look for it."""
-        return _GENERATION.search(self.text) is not None
+        return GENERATION.search(self.text) is not None
 
     def render(self, messages: list[dict[str, Any]], **variables: Any) -> str:
         """The text. Raises Unencodable with what the template raised."""
