@@ -154,6 +154,15 @@ def _trl(value: Mapping[str, Any], shape: Shape) -> list[Message]:
     return found
 
 
+def _axolotl(value: Mapping[str, Any], shape: Shape) -> list[Message]:
+    """The messages, with the column `system` in front when they have none of their own (get_conversation_thread)."""
+    found = _trl(value, shape)
+    system = value.get("system")
+    if isinstance(system, str) and found[0].role not in (None, "system"):
+        return [Message("system", "system", (system,)), *found]
+    return found
+
+
 def _typed(content: list[Any], images: list[int], shape: Shape, column: str, vision: bool) -> list[Message]:
     own = {ref.pointer: n for n, ref in enumerate(shape.images)}
     waiting = list(images)
@@ -255,6 +264,6 @@ _BY_TRAINER: dict[str, Callable[[Mapping[str, Any], Shape], list[Message]]] = {
     "qwen-vl-series": _qwen_series,
     "trl": _trl,
     "hf": _trl,
-    "axolotl": _trl,
+    "axolotl": _axolotl,
     "ms-swift": _swift,
 }
