@@ -32,8 +32,8 @@ KINDS = {
 
 
 @functools.cache
-def pair(family: str) -> tuple[Any, Tokenizer, Settings]:
-    """The real processor, our tokenizer, and our visual settings."""
+def pair(family: str, tokenizer_folder: Path | None = None) -> tuple[Any, Tokenizer, Settings]:
+    """The real processor, our tokenizer, and our visual settings; the tokenizer is the family's or another folder's."""
     import importlib
 
     import transformers
@@ -42,8 +42,8 @@ def pair(family: str) -> tuple[Any, Tokenizer, Settings]:
     folder = MODELS / name
     kind = getattr(importlib.import_module(f"transformers.models.{module}.image_processing_pil_{module}"), image)
     image_processor = kind.from_pretrained(folder)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    mine = open_tokenizer(folder)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tokenizer_folder or folder)
+    mine = open_tokenizer(tokenizer_folder or folder)
     said = (
         json.loads((folder / "processor_config.json").read_text())
         if (folder / "processor_config.json").is_file()

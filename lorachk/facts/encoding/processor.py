@@ -96,6 +96,7 @@ class Processor:
 
         Raises Unencodable when marks and images do not count the same.
         """
+        special = special and self.tokens.adds_special
         pieces = text.split(self.mark) if self.mark else [text]
         if len(pieces) - 1 != len(blocks):
             if not self.mark:

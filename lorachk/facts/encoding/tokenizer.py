@@ -59,6 +59,7 @@ class Tokenizer:
         bare = self.rust.encode("a", add_special_tokens=False).ids
         self.adds_bos = self.bos_id is not None and probe[:1] == [self.bos_id] and bare[:1] != [self.bos_id]
         self.adds_eos = self.eos_id is not None and probe[-1:] == [self.eos_id] and bare[-1:] != [self.eos_id]
+        self.adds_special = probe != bare
         self._batch = getattr(self.rust, "encode_batch_fast", self.rust.encode_batch)  # 0.20: without offsets
 
     @property

@@ -149,6 +149,7 @@ class Tokens(Protocol):
     eos_token: str | None
     chat_template: str | None  # the tokenizer's own, the default one
     independent: bool  # text between two special tokens is tokenised the same wherever it stands
+    adds_special: bool  # encode(special=True) puts anything around a text
 
     def encode(self, text: str, *, special: bool = False) -> list[int]:
         """Ids of a text, special tokens in it recognised; with `special`, BOS and EOS as the tokenizer adds them."""
