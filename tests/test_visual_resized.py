@@ -119,6 +119,17 @@ def test_qwen_with_real_pixels() -> None:
         assert got["image_grid_thw"].tolist() == [[1, found.size[1] // 14, found.size[0] // 14]]
 
 
+@pytest.mark.parametrize("size", [(280, 560), (28, 28), (30, 28), (14, 28), (5600, 28), (8204, 28)])
+def test_qwen_takes_what_the_trainer_resized(size: tuple[int, int]) -> None:
+    """Without do_resize the processor looks at no shape and no budget, and fails where no whole tokens come out."""
+    image = {"do_resize": False}
+    found = ours(size, resolve("qwen2_vl", preprocessor=image))
+    processor = _qwen("Qwen2VLProcessor", image)
+    pad = "<|image_pad|>"
+    same(found, lambda: written(processor, pad, [picture(size, real=True)], pad), processor.tokenizer)
+    assert (found is None) == bool(size[0] % 28 or size[1] % 28)
+
+
 def test_more_than_200_times_as_long_as_wide_is_refused_with_the_reason() -> None:
     used = resolve("qwen2_5_vl")
     assert used is not None

@@ -29,7 +29,7 @@ class Resampled(Values):
     `writer`: `script` is finetune.py, `processor` what the model's own processor writes. The script decides the schema
     by its flag `llm_type`, not by the model: qwen writes the new one, anything else the old one; without the flag it is
     the one that fits the model. New schema: slices have markers of their own and an <image_id> precedes the block, in
-    the script only for an image that was cut. `suffix`: ordinary text that the trainer writes behind the block.
+    the script only for an image that was cut.
     """
 
     query_num: int = field(64, "config/query_num", "image/image_feature_size")
@@ -37,7 +37,7 @@ class Resampled(Values):
         9, "config/slice_config/max_slice_nums", "config/max_slice_nums", "image/max_slice_nums", least=0
     )
     scale_resolution: int = field(
-        448, "config/slice_config/scale_resolution", "config/scale_resolution", "image/scale_resolution"
+        448, "config/slice_config/scale_resolution", "config/scale_resolution", "image/scale_resolution", least=28
     )
     patch_size: int = field(14, "config/slice_config/patch_size", "config/patch_size", "image/patch_size")
     slice_mode: bool = field(True, "config/slice_mode", "image/slice_mode")
@@ -46,7 +46,6 @@ class Resampled(Values):
     llm_type: str = field("")
     new_by_script: bool = field(True)
     new_by_processor: bool = field(True)
-    suffix: str = field("")
 
     @property
     def new_schema(self) -> bool:
@@ -73,7 +72,7 @@ class Resampled(Values):
         markers = 0 if self.new_schema or not cut else 2  # one pair of <slice> around all slices
         contents = [self.query_num] * len(pieces)
         with_id = self.image_id == "always" or (self.image_id == "sliced" and cut is not None)
-        return _block(pieces, contents, cut, number if with_id else None, markers, self.suffix)
+        return _block(pieces, contents, cut, number if with_id else None, markers)
 
 
 @dataclass(frozen=True)
@@ -88,11 +87,10 @@ class Merged(Values):
     downsample_mode: str = field("16x", "image/downsample_mode")
     token_mode: str = field("")
     max_slice_nums: int = field(9, "image/max_slice_nums", least=0)
-    scale_resolution: int = field(448, "image/scale_resolution")
+    scale_resolution: int = field(448, "image/scale_resolution", least=28)
     patch_size: int = field(14, "image/patch_size")
     slice_mode: bool = field(True, "image/slice_mode")
     use_image_id: bool = field(True, "image/use_image_id")
-    suffix: str = field("")
 
     @property
     def image_id(self) -> Ids:
@@ -105,19 +103,16 @@ class Merged(Values):
             2 if mode == "4x" else 4 for mode in (self.downsample_mode, self.token_mode or self.downsample_mode)
         )
         slices = self.max_slice_nums if self.slice_mode else 0
-        cut = grid((width, height), slices, self.scale_resolution, rows_win_ties=True)
+        cut = grid((width, height), slices, self.scale_resolution)
         pieces = sizes((width, height), cut, self.scale_resolution, self.patch_size * merge)
         contents = [(w // self.patch_size) * (h // self.patch_size) // per_token**2 for w, h in pieces]
-        return _block(pieces, contents, cut, number if self.use_image_id else None, 0, self.suffix)
+        return _block(pieces, contents, cut, number if self.use_image_id else None, 0)
 
 
-def _block(
-    pieces: list[Size], contents: list[int], cut: Size | None, number: int | None, markers: int, suffix: str
-) -> Visual:
+def _block(pieces: list[Size], contents: list[int], cut: Size | None, number: int | None, markers: int) -> Visual:
     count = len(pieces)
     text = [] if number is None else [str(number)]
     text += ["\n"] * (cut[1] - 1 if cut else 0)  # rows are joined by newlines
-    text += [suffix] if suffix else []
     markers += 2 * count + (0 if number is None else 2)
     return visual(count, sum(contents), markers, pieces[0], starts=count, ends=count, text=text)
 
@@ -126,12 +121,11 @@ def grid(
     size: Size,
     max_slice_nums: int = MAX_SLICE_NUMS,
     scale_resolution: int = SCALE_RESOLUTION,
-    *,
-    rows_win_ties: bool = False,
 ) -> Size | None:
     """Columns and rows an image is cut into; None when it stays whole.
 
-    `rows_win_ties`: 4.6 prefers more rows among equally good grids, the scripts the first grid found.
+    Of equally good grids the scripts take the first they find, 4.6 the one with more rows. That is the same one: only
+    grids of as many slices can be equally good, and with fewer columns they have more rows.
     """
     width, height = size
     ratio = width * height / (scale_resolution * scale_resolution)
@@ -148,7 +142,7 @@ def grid(
                 continue
             rows = count // columns
             error = abs(log_ratio - math.log(columns / rows))
-            if error < least or (rows_win_ties and error == least and rows > best[1]):
+            if error < least:
                 best, least = (columns, rows), error
     return best
 

@@ -19,18 +19,24 @@ _RATIO = 200  # long side over short side, above which Qwen's and GLM's processo
 @dataclass(frozen=True)
 class SmartResize(Values):
     """Qwen-VL. `min_pixels`, `max_pixels`: area of the resized image, in pixels; a file states them as `min_pixels`
-    and `max_pixels` or as `size` with shortest_edge and longest_edge, which mean the same.
+    and `max_pixels` or as `size` with shortest_edge and longest_edge, which mean the same. Without `do_resize` the
+    image is taken as it is, resized by the trainer.
     """
 
     patch_size: int = field(14, "image/patch_size", absent=14)
     merge_size: int = field(2, "image/merge_size", absent=2)
     min_pixels: int = field(56 * 56, "image/min_pixels", "image/size/shortest_edge", absent=56 * 56)
     max_pixels: int = field(28 * 28 * 16384, "image/max_pixels", "image/size/longest_edge", absent=28 * 28 * 1280)
+    do_resize: bool = field(True, "image/do_resize")
 
     def count(self, width: int, height: int, _number: int, /) -> Visual:
         """The block of one image; the template writes <|vision_start|> and <|vision_end|> around it."""
-        size = smart_resize((width, height), self.patch_size * self.merge_size, self.min_pixels, self.max_pixels)
-        return _merged(size, self.patch_size * self.merge_size)
+        factor = self.patch_size * self.merge_size
+        if self.do_resize:
+            return _merged(smart_resize((width, height), factor, self.min_pixels, self.max_pixels), factor)
+        if width % factor or height % factor:
+            raise Refused(f"an image of {width} x {height} pixels does not divide into {factor} x {factor}")
+        return _merged((width, height), factor)
 
 
 @dataclass(frozen=True)
@@ -71,11 +77,11 @@ class Pooled(Values):
         wide, high = (math.floor(factor * side / unit) * unit for side in (width, height))
         if not wide and not high:
             raise Refused(f"an image of {width} x {height} pixels would be resized to nothing")
-        longest = self.max_soft_tokens * unit
+        # More than max_soft_tokens times as long as wide: one row or column of as many units as the budget has.
         if not high:
-            wide, high = min(width // height * unit, longest), unit
+            wide, high = self.max_soft_tokens * unit, unit
         elif not wide:
-            wide, high = unit, min(height // width * unit, longest)
+            wide, high = unit, self.max_soft_tokens * unit
         tokens = (wide // unit) * (high // unit)
         return visual(1, tokens, 2, (wide, high), starts=1, ends=1)
 

@@ -57,6 +57,11 @@ def visual(
     return Visual(pieces, features, tokens, starts, ends, size, tuple(text), outside)
 
 
+def behind(found: Visual, text: str) -> Visual:
+    """The image with ordinary text directly behind it, which a trainer writes for each image."""
+    return found._replace(tokens=found.tokens + _assumed(text), text=(*found.text, text))
+
+
 def exact(found: Visual, count_text: Callable[[str], int]) -> int:
     """Tokens of the block with its ordinary text counted by a tokenizer (which adds no special tokens).
 

@@ -63,18 +63,24 @@ class Settings:
             raise Refused(f"an image of {width} x {height} pixels has no pixels")
         return self.values.count(width, height, number)
 
+    def override(self, changes: Mapping[str, Any], origin: str = OVERRIDE) -> Settings:
+        """The settings with fields changed, and from where; what the values derived from other fields stays."""
+        values = dataclasses.replace(self.values, **changes)  # type: ignore[type-var]
+        origins = dict(self.origins) | dict.fromkeys(changes, origin)
+        return Settings(self.family, values, tuple(sorted(origins.items())))
+
     def given(self, field: str) -> bool:
         """Whether the field was stated by a file or the run, rather than assumed."""
         return not dict(self.origins)[field].startswith(DEFAULT)
 
 
-def field(default: Any, *places: str, absent: Any = None, least: int = 1) -> Any:
+def field(default: Any, *places: str, absent: Any = None, least: int = 1, most: int = 1 << 40) -> Any:
     """A field of a Values class.
 
     `default`: as the official checkpoints have it. `absent`: what transformers' class assumes when the model's image
-    processor file is there and does not say. `least`: the least number allowed.
+    processor file is there and does not say. `least`, `most`: the numbers allowed.
     """
-    return dataclasses.field(default=default, metadata={"places": places, "absent": absent, "least": least})
+    return dataclasses.field(default=default, metadata={"places": places, "absent": absent, "range": (least, most)})
 
 
 def read(
@@ -100,7 +106,7 @@ def read(
             value, origin = overrides[name], OVERRIDE
         if value is None:
             value, origin = default, DEFAULT
-        _check(value, declared.metadata.get("least", 1), f"{name} ({origin})")
+        _check(value, declared.metadata["range"], f"{name} ({origin})")
         found[name], origins[name] = value, origin
     values = dataclasses.replace(start, **found).refine(files, origins)  # type: ignore[type-var]
     return Settings(family, values, tuple(sorted(origins.items())))
@@ -163,8 +169,9 @@ def pairs(value: Any) -> tuple[Size, ...] | None:
     return tuple(found)
 
 
-def _check(value: Any, least: int, what: str) -> None:
+def _check(value: Any, allowed: tuple[int, int], what: str) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return
-    if not math.isfinite(value) or value < least:
-        raise Refused(f"{what} is {value}; it must be at least {least}")
+    least, most = allowed
+    if not math.isfinite(value) or not least <= value <= most:
+        raise Refused(f"{what} is {value}; it must be between {least} and {most}")

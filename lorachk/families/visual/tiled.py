@@ -14,6 +14,8 @@ from typing import Any
 from lorachk.families.visual.result import Refused, Size, Visual, visual
 from lorachk.families.visual.settings import DEFAULT, Files, Values, field
 
+_TILES = 512  # no model has nearly as many, and all grids of so many can still be listed
+
 
 @dataclass(frozen=True)
 class Dynamic(Values):
@@ -29,11 +31,10 @@ class Dynamic(Values):
     patch_size: int = field(14, "config/vision_config/patch_size")
     downsample_ratio: float = field(0.5, "config/downsample_ratio", least=0)
     image_seq_length: int = field(256, "processor/image_seq_length", "config/image_seq_length")
-    min_tiles: int = field(1, "config/min_dynamic_patch", "image/min_patches")
-    max_tiles: int = field(12, "config/max_dynamic_patch", "image/max_patches")
+    min_tiles: int = field(1, "config/min_dynamic_patch", "image/min_patches", most=_TILES)
+    max_tiles: int = field(12, "config/max_dynamic_patch", "image/max_patches", most=_TILES)
     cut: bool = field(True, "config/dynamic_image_size")
     use_thumbnail: bool = field(True, "config/use_thumbnail")
-    suffix: str = field("")
 
     def refine(self, files: Files, origins: dict[str, str], /) -> Dynamic:
         """Whose code it is, and the tokens of a tile where only the edges are stated."""
@@ -60,8 +61,7 @@ class Dynamic(Values):
         tiles = grid[0] * grid[1]
         pieces = tiles + (self.use_thumbnail and tiles > 1)
         size = (grid[0] * self.tile_size, grid[1] * self.tile_size)
-        text = [self.suffix] if self.suffix else []
-        return visual(pieces, pieces * self.image_seq_length, 2, size, starts=1, ends=1, text=text)
+        return visual(pieces, pieces * self.image_seq_length, 2, size, starts=1, ends=1)
 
     def _grids(self) -> tuple[Size, ...]:
         return _grids(self.min_tiles, self.max_tiles, listed=self.writer == "transformers")
@@ -75,7 +75,9 @@ class CrossAttended(Values):
     """
 
     tile_size: int = field(560, "image/size/height", "config/vision_config/image_size", absent=224)
-    max_image_tiles: int = field(4, "image/max_image_tiles", "config/vision_config/max_num_tiles", absent=4)
+    max_image_tiles: int = field(
+        4, "image/max_image_tiles", "config/vision_config/max_num_tiles", absent=4, most=_TILES
+    )
 
     def count(self, width: int, height: int, _number: int, /) -> Visual:
         """The block of one image; see `Values.count`."""
@@ -94,7 +96,7 @@ class HighDefinition(Values):
 
     tile_size: int = field(448, "image/size/height", absent=448)
     patch_size: int = field(14, "image/patch_size", absent=14)
-    dynamic_hd: int = field(36, "image/dynamic_hd", absent=36)
+    dynamic_hd: int = field(36, "image/dynamic_hd", absent=36, most=_TILES)
 
     def count(self, width: int, height: int, _number: int, /) -> Visual:
         """The block of one image; see `Values.count`."""
