@@ -164,10 +164,8 @@ def _axolotl(value: Mapping[str, Any], shape: Shape) -> list[Message]:
 
 
 def _typed(content: list[Any], images: list[int], shape: Shape, column: str, vision: bool) -> list[Message]:
-    own = {ref.pointer: n for n, ref in enumerate(shape.images)}
-    waiting = list(images)
-    places = 0
-    found: list[Message] = []
+    own = {ref.pointer: n for n, ref in enumerate(shape.images) if n not in images}
+    turns: list[tuple[Any, list[str | int | None], bool]] = []  # None: a place for the next image
     included = False
     for number, message in enumerate(content):
         if not isinstance(message, dict):
@@ -176,40 +174,43 @@ def _typed(content: list[Any], images: list[int], shape: Shape, column: str, vis
         key = "content" if "content" in message or "value" not in message else "value"
         role, said = message.get("role", message.get("from")), message.get(key)
         if isinstance(said, str):
-            parts: list[str | int] = []
-            if vision and role == "user" and not included:
-                parts += waiting
-                places += len(waiting)
-                waiting, included = [], True
-            found.append(_message(role, (*parts, said), typed=vision))
+            first = vision and role == "user" and not included
+            included = included or first
+            turns.append((role, [*([None] * len(images) if first else []), said], vision))
         elif isinstance(said, list):
-            parts = []
-            for place, part in enumerate(said):
-                kind = part.get("type") if isinstance(part, dict) else None
-                at = own.get(f"/{column}/{number}/{key}/{place}")
-                if isinstance(part, str):
-                    parts.append(part)
-                elif at is not None:
-                    parts.append(at)
-                elif kind == "image":
-                    places += 1
-                    if not waiting:
-                        raise Unencodable(_mismatch(len(images), "more"))
-                    parts.append(waiting.pop(0))
-                elif isinstance(text := (part or {}).get("text"), str):
-                    parts.append(text)
-            found.append(_message(role, tuple(parts), typed=True))
+            at = f"/{column}/{number}/{key}"
+            turns.append((role, [_part(part, own.get(f"{at}/{place}")) for place, part in enumerate(said)], True))
         elif said is None and message.get("tool_calls"):
             raise Unencodable("what the template makes of tool calls is not modelled", None)
         else:
             raise Unencodable(f"content of message {number} is neither text nor a list of parts")
-    if vision and waiting:
-        raise Unencodable(_mismatch(len(images), str(places)))
-    return found
+    places = sum(parts.count(None) for _, parts, _ in turns)
+    if places != len(images):
+        raise Unencodable(
+            f"Number of images provided ({len(images)}) does not match number of image placeholders ({places})."
+        )
+    if images and any(isinstance(part, int) for _, parts, _ in turns for part in parts):
+        raise Unencodable("a part brings an image of its own, which the processor is not given")
+    waiting = iter(images)
+    return [
+        _message(role, tuple(next(waiting) if part is None else part for part in parts), typed=typed)
+        for role, parts, typed in turns
+    ]
 
 
-def _mismatch(images: int, places: str) -> str:
-    return f"Number of images provided ({images}) does not match number of image placeholders ({places})."
+def _part(part: Any, own: int | None) -> str | int | None:
+    """Text, an image of the part's own, or None for a place that takes the next image of the record."""
+    if isinstance(part, str):
+        return part
+    if own is not None:
+        return own
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind == "image":
+        return None
+    text = part.get("text") if isinstance(part, dict) else None
+    if isinstance(text, str):
+        return text
+    raise Unencodable(f"what the template makes of a part of type {kind!r:.40} is not known", None)
 
 
 def _placeholders(value: Mapping[str, Any], shape: Shape) -> list[Message]:
@@ -220,27 +221,39 @@ def _placeholders(value: Mapping[str, Any], shape: Shape) -> list[Message]:
     waiting = list(range(len(shape.images)))
     found: list[Message] = []
     for turn in shape.turns:
-        if turn.content_type == "parts" and turn.placeholders:
-            raise Unencodable("where the images of typed parts stand is not known here", None)
+        if turn.content_type == "parts":
+            raise Unencodable("content is a list of parts, not text")
         found.append(Message(turn.role, turn.speaker, _in_order(turn.text, waiting)))
     return found
 
 
 def _swift(value: Mapping[str, Any], shape: Shape) -> list[Message]:
-    """ms-swift: images without a placeholder go in front of the first message (template/base.py _add_default_tags)."""
-    placed = _placeholders(value, shape)
-    used = [part for message in placed for part in message.parts if isinstance(part, int)]
-    new = len(shape.images) - len(used)
-    if new <= 0 or not placed:
-        return placed
-    # The tags in front take the first images, and those in the text the rest.
-    first = next((n for n, message in enumerate(placed) if message.speaker != "system"), 0)
-    moved = [
-        message._replace(parts=tuple(part + new if isinstance(part, int) else part for part in message.parts))
-        for message in placed
-    ]
-    moved[first] = moved[first]._replace(parts=(*range(new), *moved[first].parts))
-    return moved
+    """ms-swift (3602360): parts become tags in one text (template_inputs.py remove_messages_media); images without a
+    tag get one in front of the first message that is no system message (template/base.py _add_default_tags).
+    """
+    if shape.turns is None:
+        raise Unencodable("the record has no conversation")
+    texts = [_tagged(value, shape, number) for number in range(len(shape.turns))]
+    new = len(shape.images) - sum(text.count(PLACEHOLDER) for text in texts)
+    first = next((n for n, turn in enumerate(shape.turns) if turn.speaker != "system"), 0)
+    if new > 0 and texts:
+        texts[first] = PLACEHOLDER * new + texts[first]
+    waiting = list(range(len(shape.images)))
+    return [Message(t.role, t.speaker, _in_order(text, waiting)) for t, text in zip(shape.turns, texts, strict=True)]
+
+
+def _tagged(value: Mapping[str, Any], shape: Shape, number: int) -> str:
+    assert shape.turns is not None
+    turn = shape.turns[number]
+    if turn.content_type != "parts":
+        return turn.text
+    entry: Any = value
+    for key in (turn.pointer or f"/{shape.member}/{number}").split("/")[1:]:
+        entry = entry[int(key)] if isinstance(entry, list) else entry[key]
+    parts = entry.get("content", entry.get("value")) if isinstance(entry, dict) else entry
+    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+        raise Unencodable("what ms-swift makes of this content is not known", None)
+    return "".join(str(part.get("text", "")) if part.get("type") == "text" else PLACEHOLDER for part in parts)
 
 
 def _in_order(text: str, waiting: list[int]) -> tuple[str | int, ...]:
