@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +16,8 @@ from lorachk.facts.encoding.tokenizer import open_tokenizer
 from lorachk.facts.encoding.types import Text, Unencodable
 from tests.encoding import chat_templates, folders
 
+MODELS = Path(__file__).parents[2] / "fixtures/models"
+FIXTURES = sorted(path.parent.name for path in MODELS.glob("*/tokenizer.json"))
 TEXTS = st.one_of(
     st.text(max_size=30),
     st.sampled_from(
@@ -62,6 +65,41 @@ def test_text_and_assistant_mask_are_transformers_own(both, messages, prompt, to
     # Zero-width blocks mark no token in transformers either, but a zero-width span at a token's start can.
     if all(a < b for a, b in spans):
         assert mask == whole["assistant_masks"]
+
+
+TYPED = st.lists(
+    st.one_of(st.just({"type": "image"}), st.builds(lambda text: {"type": "text", "text": text}, TEXTS)), max_size=3
+)
+TYPED_ANY = st.lists(st.fixed_dictionaries({"role": ROLES, "content": st.one_of(TEXTS, TYPED)}), min_size=1, max_size=4)
+
+
+@pytest.fixture(scope="module", params=FIXTURES)
+def fixture_pair(request):
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    folder = MODELS / request.param
+    remote = "auto_map" in (folder / "tokenizer_config.json").read_text()
+    return open_tokenizer(folder), (PreTrainedTokenizerFast if remote else AutoTokenizer).from_pretrained(folder)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(messages=st.one_of(ALTERNATING, ANY, TYPED_ANY), prompt=st.booleans(), thinking=st.booleans())
+def test_the_fixtures_templates_are_rendered_as_transformers_renders_them(fixture_pair, messages, prompt, thinking):
+    mine, theirs = fixture_pair
+    variables = {"add_generation_prompt": prompt, "enable_thinking": thinking}
+    texts = {None: mine.chat_template, True: mine.processor_template}
+    for processor, text in texts.items():
+        if text is None:
+            continue
+        try:
+            expected = theirs.apply_chat_template(messages, tokenize=False, chat_template=text, **variables)
+        except Exception as error:
+            why = str(error)
+            with pytest.raises(Unencodable) as raised:
+                mine.render(messages, processor=bool(processor), **variables)
+            assert why in str(raised.value)
+        else:
+            assert mine.render(messages, processor=bool(processor), **variables) == expected
 
 
 def test_what_a_template_raises_is_a_value():

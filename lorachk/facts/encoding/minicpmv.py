@@ -58,6 +58,7 @@ class MiniCPMV(Stepwise):
         # 2.5's tokenizer has an eot_id, which the script prefers; the later ones have none.
         eot = tokens.id_of("<|eot_id|>")
         self._end = tokens.eos_id if eot is None else eot
+        self._lacks_images = not self.marks.starts
         self._lacks_slices = llm_type == "qwen" and tokens.id_of("<image_id>") is None
         self._named = {
             name: self._id(name)
@@ -67,6 +68,8 @@ class MiniCPMV(Stepwise):
 
     def steps(self, messages: list[Message], blocks: list[ImageBlock]) -> Steps:
         """See Stepwise."""
+        if self._lacks_images:
+            raise Unencodable("AttributeError: the tokenizer has no im_start: it is not MiniCPM-V's", "replaced")
         if len(messages) < 2:
             raise Unencodable("conversations length must large than 2", "replaced")
         if messages[0].role != "user":
