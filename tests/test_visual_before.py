@@ -203,6 +203,12 @@ def test_swift_s_variables_for_minicpmv_and_internvl() -> None:
     assert _count("ms-swift", "internvl", (1920, 1080), MAX_NUM="1", INPUT_SIZE="224").tokens == 64 + 3
 
 
+def test_swift_s_newline_is_part_of_the_text() -> None:
+    used = _prepared("ms-swift", "minicpmv26", MAX_SLICE_NUMS="1")
+    assert used.write(640, 480, number=7) == f"<image_id>7</image_id><image>{'<unk>' * 64}</image>\n"
+    assert used.count(640, 480, number=7).text == ("7", "\n")
+
+
 def test_a_variable_that_is_no_number_is_refused() -> None:
     with pytest.raises(Refused, match="ms-swift's MAX_PIXELS is 'large', not a number"):
         _prepared("ms-swift", "qwen2_vl", MAX_PIXELS="large")

@@ -16,6 +16,7 @@ from tests.visual_oracle import (
     PIXELS,
     SIZES,
     NoVideo,
+    block,
     build,
     many,
     ours,
@@ -66,6 +67,7 @@ def test_gemma3_writes_as_the_processor() -> None:
                 found,
                 lambda: written(processor, "<start_of_image>", [picture(size)], GEMMA["image_token"], **options),
                 processor.tokenizer,
+                block(size, used),
             )
         assert found is not None
         assert len(got["pixel_values"]) == found.pieces == found.starts == found.ends
@@ -126,6 +128,7 @@ def test_gemma3n_writes_as_the_processor() -> None:
                 found,
                 lambda size=size: written(processor, GEMMA["image_token"], [picture(size)], GEMMA["image_token"]),
                 processor.tokenizer,
+                block(size, used),
             )
 
 
@@ -147,7 +150,7 @@ def test_paligemma_writes_as_the_processor() -> None:
                 real = functools.partial(written, processor, "<image>", [picture(size)], "<image>")
                 with shapes_only():
                     # The processor puts <bos> behind the image and a newline behind the text.
-                    same(found, real, processor.tokenizer, beside=2)
+                    same(found, real, processor.tokenizer, block(size, used, "{}<bos>\n"), beside=2)
 
 
 def _idefics2(image: dict[str, Any], length: int) -> Any:
@@ -164,11 +167,14 @@ def _idefics2(image: dict[str, Any], length: int) -> Any:
 
 def _check_idefics2(size: tuple[int, int], image: dict[str, Any], length: int, *, real: bool) -> None:
     processor = _idefics2(image, length)
-    found = ours(size, resolve("idefics2", None, image, {"image_seq_len": length}))
+    used = resolve("idefics2", None, image, {"image_seq_len": length})
+    found = ours(size, used)
     images = [picture(size, real=real)]
     # It would turn anything but PIL images away here.
     with mock.patch("transformers.models.idefics2.processing_idefics2.load_image", lambda given: given):
-        got = same(found, lambda: written(processor, "<image>", images, "<image>"), processor.tokenizer)
+        got = same(
+            found, lambda: written(processor, "<image>", images, "<image>"), processor.tokenizer, block(size, used)
+        )
     if found is not None:
         pieces = [np.shape(piece) for piece in got["pixel_values"][0]]
         assert len(pieces) == found.pieces
@@ -217,12 +223,14 @@ def _idefics3(kind: str, image: dict[str, Any], length: int) -> Any:
 
 def _check_gridded(kind: str, size: tuple[int, int], image: dict[str, Any], length: int, *, real: bool) -> None:
     processor = _idefics3(kind, {**image, "do_pad": False}, length)
-    found = ours(size, resolve(kind, None, image, {"image_seq_len": length}))
+    used = resolve(kind, None, image, {"image_seq_len": length})
+    found = ours(size, used)
     images = [picture(size, real=real)]
     got = same(
         found,
         lambda: written(processor, "<image>", images, "<image>", text_kwargs={"return_mm_token_type_ids": False}),
         processor.tokenizer,
+        block(size, used),
     )
     assert found is not None
     assert len(got["pixel_values"][0]) == found.pieces

@@ -16,6 +16,7 @@ from tests.visual_oracle import (
     PIXELS,
     SIZES,
     NoVideo,
+    block,
     build,
     many,
     ours,
@@ -88,7 +89,12 @@ def test_llava_writes_as_the_processor() -> None:
         found = ours(size, used)
         assert found is not None
         with shapes_only():
-            got = same(found, lambda: written(processor, "<image>", [picture(size)], "<image>"), processor.tokenizer)
+            got = same(
+                found,
+                lambda: written(processor, "<image>", [picture(size)], "<image>"),
+                processor.tokenizer,
+                block(size, used),
+            )
         assert np.shape(got["pixel_values"][0])[1:] == found.size[::-1]
         assert processor._get_num_multimodal_tokens([size[::-1]]).num_image_tokens == [found.features]
 
@@ -102,7 +108,7 @@ def test_llava_with_real_pixels() -> None:
     for size in SHOWN:
         images = [picture(size, real=True)]
         real = functools.partial(written, processor, "<image>", images, "<image>")
-        same(ours(size, used), real, processor.tokenizer)
+        same(ours(size, used), real, processor.tokenizer, block(size, used))
 
 
 POINTS = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=8)
@@ -140,7 +146,10 @@ def test_llava_next_writes_as_the_processor() -> None:
     def check(size: tuple[int, int], *, real: bool) -> None:
         found = ours(size, used)
         got = same(
-            found, lambda: written(processor, "<image>", [picture(size, real=real)], "<image>"), processor.tokenizer
+            found,
+            lambda: written(processor, "<image>", [picture(size, real=real)], "<image>"),
+            processor.tokenizer,
+            block(size, used),
         )
         if found is not None:
             assert np.shape(got["pixel_values"][0])[0] == found.pieces
@@ -201,7 +210,10 @@ def test_onevision_writes_as_the_processor() -> None:
     def check(size: tuple[int, int], *, real: bool) -> None:
         found = ours(size, used)
         got = same(
-            found, lambda: written(processor, "<image>", [picture(size, real=real)], "<image>"), processor.tokenizer
+            found,
+            lambda: written(processor, "<image>", [picture(size, real=real)], "<image>"),
+            processor.tokenizer,
+            block(size, used),
         )
         if found is not None:
             assert np.shape(got["pixel_values"][0])[0] == found.pieces

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorachk.families.visual import Refused, Settings, count, resolve
+from lorachk.families.visual import Refused, Settings, count, resolve, write
 from lorachk.families.visual.minicpmv import grid, sizes
-from tests.visual_oracle import PIXELS, SIZES, NoVideo, build, many, ours, picture, same, shapes_only, written
+from tests.visual_oracle import PIXELS, SIZES, NoVideo, block, build, many, ours, picture, same, shapes_only, written
 
 TINY = Path(__file__).parent.parent / "fixtures/models/minicpmv-4_6-tiny"
 
@@ -124,6 +124,13 @@ def _published(size: tuple[int, int], most: int, q: int, new: bool, number: int)
     return (f"({number})" if new else "") + block, images
 
 
+def _spelled(block: str, *, new: bool) -> str:
+    """The letters of `_published` as the tokens they stand for."""
+    tokens = {"<": "<image>", ">": "</image>", "[": "<slice>", "]": "</slice>", "u": "<unk>"}
+    tokens |= {"(": "<image_id>", ")": "</image_id>"} if new else {}
+    return "".join(tokens.get(letter, letter) for letter in block)
+
+
 @pytest.mark.parametrize("family", ["minicpmv2", "minicpmv25", "minicpmv26", "minicpmo", "minicpmv4", "minicpmv45"])
 def test_the_script_s_block_is_the_published_one(family: str) -> None:
     @many(300)
@@ -131,15 +138,16 @@ def test_the_script_s_block_is_the_published_one(family: str) -> None:
     def check(size: tuple[int, int], most: int, q: int, number: int, llm_type: str) -> None:
         used = _settings(family, max_slice_nums=most, query_num=q, llm_type=llm_type)
         new = llm_type == "qwen" if llm_type else family in ("minicpmv26", "minicpmo", "minicpmv45")
-        block, images = _published(size, most, q, new, number)
+        text, images = _published(size, most, q, new, number)
         found = count(*size, used, number=number)
-        assert found.tokens == len(block)
-        assert found.features == block.count("u") == q * found.pieces
-        starts, ends = (block.count("<") + new * block.count("["), block.count(">") + new * block.count("]"))
+        assert found.tokens == len(text)
+        assert found.features == text.count("u") == q * found.pieces
+        starts, ends = (text.count("<") + new * text.count("["), text.count(">") + new * text.count("]"))
         assert (found.starts, found.ends) == (starts, ends)
         cut = grid(size, most)
         assert sizes(size, cut) == images
         assert found.size == images[0]
+        assert write(*size, used, number=number) == _spelled(text, new=new)
 
     check()
 
@@ -200,12 +208,15 @@ def test_the_native_block_is_the_installed_processor_s(family: str, kind: str) -
         found = ours(size, used, number)
         assert found is not None
 
+        def text() -> str:
+            return "".join(block((1, 1), used, number=n)() for n in range(number)) + block(size, used, number=number)()
+
         def real() -> tuple[int, int, Any]:
             tokens, placeholders, got = written(processor, "<|image_pad|>" * (number + 1), images, "<|image_pad|>")
             return tokens - before, placeholders - pads, got
 
         with shapes_only():
-            got = same(found, real, processor.tokenizer)
+            got = same(found, real, processor.tokenizer, text)
         assert len(got["target_sizes"]) - number == found.pieces
         assert [int(n) * 14 for n in got["target_sizes"][number]] == [found.size[1], found.size[0]]
 

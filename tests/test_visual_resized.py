@@ -14,6 +14,7 @@ from tests.visual_oracle import (
     PIXELS,
     SIZES,
     NoVideo,
+    block,
     build,
     many,
     ours,
@@ -56,6 +57,7 @@ def _glm(image: dict[str, Any], kind: str = "Glm4v") -> Any:
     )
 
 
+AROUND = "<|vision_start|>{}<|vision_end|>"
 QWEN = [("qwen2_vl", "Qwen2VLProcessor"), ("qwen2_5_vl", "Qwen2_5_VLProcessor"), ("qwen3_vl", "Qwen3VLProcessor")]
 
 
@@ -96,7 +98,11 @@ def test_qwen_writes_as_the_processor(family: str, kind: str) -> None:
         text = "<|vision_start|><|image_pad|><|vision_end|>"
         with shapes_only():
             got = same(
-                found, lambda: written(processor, text, [picture(size)], "<|image_pad|>"), processor.tokenizer, beside=2
+                found,
+                lambda: written(processor, text, [picture(size)], "<|image_pad|>"),
+                processor.tokenizer,
+                block(size, used, AROUND),
+                beside=2,
             )
         if found is not None:
             grid = [int(n) for n in got["image_grid_thw"][0]]
@@ -123,10 +129,13 @@ def test_qwen_with_real_pixels() -> None:
 def test_qwen_takes_what_the_trainer_resized(size: tuple[int, int]) -> None:
     """Without do_resize the processor looks at no shape and no budget, and fails where no whole tokens come out."""
     image = {"do_resize": False}
-    found = ours(size, resolve("qwen2_vl", preprocessor=image))
+    used = resolve("qwen2_vl", preprocessor=image)
+    found = ours(size, used)
     processor = _qwen("Qwen2VLProcessor", image)
     pad = "<|image_pad|>"
-    same(found, lambda: written(processor, pad, [picture(size, real=True)], pad), processor.tokenizer)
+    same(
+        found, lambda: written(processor, pad, [picture(size, real=True)], pad), processor.tokenizer, block(size, used)
+    )
     assert (found is None) == bool(size[0] % 28 or size[1] % 28)
 
 
@@ -170,6 +179,7 @@ def test_glm_writes_as_the_processor() -> None:
             found,
             lambda: written(processor, text, [picture(size, real=real)], "<|image|>"),
             processor.tokenizer,
+            block(size, used, "<|begin_of_image|>{}<|end_of_image|>"),
             beside=2,
         )
         if found is not None:
@@ -226,7 +236,10 @@ def test_gemma4_writes_as_the_processor() -> None:
     def check(size: tuple[int, int], *, real: bool) -> None:
         found = ours(size, used)
         got = same(
-            found, lambda: written(processor, "<|image|>", [picture(size, real=real)], "<|image|>"), processor.tokenizer
+            found,
+            lambda: written(processor, "<|image|>", [picture(size, real=real)], "<|image|>"),
+            processor.tokenizer,
+            block(size, used),
         )
         if found is not None:
             seen = int((got["image_position_ids"][0] >= 0).all(-1).sum())

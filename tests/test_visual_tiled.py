@@ -15,6 +15,7 @@ from tests.visual_oracle import (
     PIXELS,
     SIZES,
     NoVideo,
+    block,
     build,
     many,
     ours,
@@ -69,7 +70,12 @@ def test_native_internvl_writes_as_the_processor() -> None:
     def check(size: tuple[int, int], *, real: bool) -> None:
         found = ours(size, used)
         images = [picture(size, real=real)]
-        got = same(found, lambda: written(processor, "<IMG_CONTEXT>", images, "<IMG_CONTEXT>"), processor.tokenizer)
+        got = same(
+            found,
+            lambda: written(processor, "<IMG_CONTEXT>", images, "<IMG_CONTEXT>"),
+            processor.tokenizer,
+            block(size, used),
+        )
         assert found is not None
         assert len(got["pixel_values"]) == found.pieces
 
@@ -198,7 +204,13 @@ def test_mllama_writes_as_the_processor() -> None:
         found = ours(size, used)
         images = [picture(size, real=real)]
         # The processor puts <bos> behind the image.
-        got = same(found, lambda: written(processor, "<|image|>", images, "<|image|>"), processor.tokenizer, beside=1)
+        got = same(
+            found,
+            lambda: written(processor, "<|image|>", images, "<|image|>"),
+            processor.tokenizer,
+            block(size, used, "{}<bos>"),
+            beside=1,
+        )
         assert found is not None
         assert int(np.asarray(got["aspect_ratio_mask"]).sum()) == found.pieces
 

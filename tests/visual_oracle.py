@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from lorachk.families.visual import Refused, Settings, Visual, count, exact
+from lorachk.families.visual import Refused, Settings, Visual, count, exact, write
 
 transformers = pytest.importorskip("transformers", minversion="5.23")
 
@@ -114,6 +114,12 @@ def ours(size: tuple[int, int], used: Settings | None, number: int = 0) -> Visua
         return None
 
 
+def block(size: tuple[int, int], used: Settings | None, around: str = "{}", number: int = 0) -> Callable[[], str]:
+    """The image's block as text, and what stands around it."""
+    assert used is not None
+    return lambda: around.format(write(*size, used, number=number))
+
+
 def written(processor: Any, text: str, images: list[np.ndarray], pad: str, **options: Any) -> tuple[int, int, Any]:
     """Tokens and placeholders that the whole processor makes of `text`, and all it returns."""
     got = processor(text=[text], images=images, **{**CHEAP, **options})
@@ -121,10 +127,18 @@ def written(processor: Any, text: str, images: list[np.ndarray], pad: str, **opt
     return len(ids), ids.count(processor.tokenizer.convert_tokens_to_ids(pad)), got
 
 
-def same(found: Visual | None, real: Callable[[], tuple[int, int, Any]], tokenizer_: Any, *, beside: int = 0) -> Any:
+def same(
+    found: Visual | None,
+    real: Callable[[], tuple[int, int, Any]],
+    tokenizer_: Any,
+    text: Callable[[], str],
+    *,
+    beside: int = 0,
+) -> Any:
     """Asserts that the processor writes what was found, or raises where it was refused; its output.
 
-    `beside`: tokens of the text that are not the image's.
+    `text`: the whole text as it should come out, whose tokens must be the processor's one by one. `beside`: tokens of
+    it that are not the image's.
     """
     error, outcome = None, None
     try:
@@ -136,8 +150,10 @@ def same(found: Visual | None, real: Callable[[], tuple[int, int, Any]], tokeniz
         return None
     tokens, placeholders, got = outcome
 
-    def text_tokens(text: str) -> int:
-        return len(tokenizer_.encode(text, add_special_tokens=False))
+    def text_tokens(stretch: str) -> int:
+        return len(tokenizer_.encode(stretch, add_special_tokens=False))
 
     assert (tokens - beside, placeholders) == (exact(found, text_tokens) - found.outside, found.features)
+    ids = [int(i) for i in np.asarray(got["input_ids"][0]).ravel()]
+    assert tokenizer_.encode(text(), add_special_tokens=False) == ids
     return got

@@ -16,7 +16,7 @@ from lorachk.families.visual import fixed, llava, minicpmv, resized, tiled
 from lorachk.families.visual.result import Refused, Size, Visual, exact
 from lorachk.families.visual.settings import Files, Json, Settings, Values, load, nested, read
 
-__all__ = ["FAMILIES", "Refused", "Settings", "Size", "Visual", "count", "exact", "resolve", "resolve_folder"]
+__all__ = ["FAMILIES", "Refused", "Settings", "Size", "Visual", "count", "exact", "resolve", "resolve_folder", "write"]
 
 FAMILIES: dict[str, Values] = {
     **minicpmv.FAMILIES,
@@ -57,6 +57,14 @@ def count(width: int, height: int, settings: Settings, *, number: int = 0) -> Vi
     tokens; whether whole images count is `values.image_id`). Raises Refused where the processor raises.
     """
     return settings.count(width, height, number=number)
+
+
+def write(width: int, height: int, settings: Settings, *, number: int = 0) -> str:
+    """What `count` counts, as text: markers, placeholders, newlines, in the special tokens of the official tokenizers.
+
+    It stands where the chat template has the image's mark, so that `Visual.outside` tokens around it are not in it.
+    """
+    return settings.write(width, height, number=number)
 
 
 def _resolve(family: str | None, files: Files, overrides: Mapping[str, Any] | None) -> Settings | None:

@@ -36,9 +36,15 @@ class Prepared:
 
     def count(self, width: int, height: int, *, number: int = 0, images: int = 1) -> Visual:
         """What an image of `width` x `height` pixels becomes; `number` of the record's `images`. Raises Refused."""
-        used = self.settings if self.per_record is None else self.per_record(self.settings, images)
-        found = used.count(*self.resize((width, height)), number=number)
+        found = self._used(images).count(*self.resize((width, height)), number=number)
         return behind(found, self.behind) if self.behind else found
+
+    def write(self, width: int, height: int, *, number: int = 0, images: int = 1) -> str:
+        """The same as text, see `visual.write`."""
+        return self._used(images).write(*self.resize((width, height)), number=number) + self.behind
+
+    def _used(self, images: int) -> Settings:
+        return self.settings if self.per_record is None else self.per_record(self.settings, images)
 
 
 def prepare(trainer: str | None, settings: Settings, options: Mapping[str, Any] | None = None) -> Prepared | None:

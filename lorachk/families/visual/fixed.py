@@ -41,6 +41,12 @@ class Soft(Values):
         size = (self.image_size, self.image_size)
         return visual(n, n * self.image_seq_length, 2 * n, size, starts=n, ends=n, text=text)
 
+    def write(self, width: int, height: int, number: int, /) -> str:
+        """The block of one image as text; see `Values.write`."""
+        piece = f"<start_of_image>{'<image_soft_token>' * self.image_seq_length}<end_of_image>"
+        first, *rest = self.count(width, height, number).text
+        return first + "".join(piece + stretch for stretch in rest)
+
     def _crops(self, width: int, height: int) -> int:
         long, short = max(width, height), min(width, height)
         if long / short < self.pan_and_scan_min_ratio_to_activate:
@@ -68,6 +74,10 @@ class Prefix(Values):
         """The block of one image; see `Values.count`."""
         return visual(1, self.image_seq_length, 0, (self.image_size, self.image_size))
 
+    def write(self, _width: int, _height: int, _number: int, /) -> str:
+        """The block of one image as text; see `Values.write`."""
+        return "<image>" * self.image_seq_length
+
 
 @dataclass(frozen=True)
 class Quartered(Values):
@@ -91,6 +101,11 @@ class Quartered(Values):
         size = max(wide, self.shortest_edge), max(high, self.shortest_edge)
         return visual(pieces, pieces * self.image_seq_len, pieces + 1, size)
 
+    def write(self, width: int, height: int, number: int, /) -> str:
+        """The block of one image as text; see `Values.write`."""
+        fake, features = "<fake_token_around_image>", "<image>" * self.image_seq_len
+        return fake + (features + fake) * self.count(width, height, number).pieces
+
 
 @dataclass(frozen=True)
 class Gridded(Values):
@@ -107,15 +122,29 @@ class Gridded(Values):
 
     def count(self, width: int, height: int, _number: int, /) -> Visual:
         """The block of one image; see `Values.count`."""
-        size = (self.tile_size, self.tile_size)
-        rows = columns = 0
-        if self.do_image_splitting:
-            size = _whole_tiles(_shrunk(_to_longest((width, height), self.longest_edge), _LARGEST), self.tile_size)
-            if max(size) > self.tile_size:
-                columns, rows = size[0] // self.tile_size, size[1] // self.tile_size
+        columns, rows, size = self._grid(width, height)
         pieces = rows * columns + 1
         text = ["\n"] * (rows - 1) + ["\n\n"] * (rows > 0)
         return visual(pieces, pieces * self.image_seq_len, 2 * pieces + 1, size, text=text)
+
+    def write(self, width: int, height: int, _number: int, /) -> str:
+        """The block of one image as text; see `Values.write`."""
+        columns, rows, _ = self._grid(width, height)
+        fake, features = "<fake_token_around_image>", "<image>" * self.image_seq_len
+        lines = [
+            "".join(f"{fake}<row_{row + 1}_col_{column + 1}>{features}" for column in range(columns)) + "\n"
+            for row in range(rows)
+        ]
+        return "".join(lines) + "\n" * (rows > 0) + f"{fake}<global-img>{features}{fake}"
+
+    def _grid(self, width: int, height: int) -> tuple[int, int, Size]:
+        """Columns and rows, 0 when it stays whole, and the size of all of it."""
+        if not self.do_image_splitting:
+            return 0, 0, (self.tile_size, self.tile_size)
+        size = _whole_tiles(_shrunk(_to_longest((width, height), self.longest_edge), _LARGEST), self.tile_size)
+        if max(size) <= self.tile_size:
+            return 0, 0, size
+        return size[0] // self.tile_size, size[1] // self.tile_size, size
 
 
 def _to_longest(size: Size, longest: int) -> Size:

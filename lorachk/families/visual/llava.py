@@ -50,6 +50,11 @@ class Patches(Values):
         marks = int(self.mm_use_im_start_end)
         return visual(1, tokens, 2 * marks, (self.image_size, self.image_size), starts=marks, ends=marks)
 
+    def write(self, width: int, height: int, number: int, /) -> str:
+        """The block of one image as text; see `Values.write`."""
+        features = "<image>" * self.count(width, height, number).features
+        return f"<im_start>{features}<im_end>" if self.mm_use_im_start_end else features
+
 
 @dataclass(frozen=True)
 class AnyRes(Values):
@@ -83,6 +88,10 @@ class AnyRes(Values):
         tokens = wide * high + high + edge * edge + self.num_additional_image_tokens
         tokens -= self.vision_feature_select_strategy == "default"
         return visual(1 + _tiles(best, self.image_size), tokens, 0, best)
+
+    def write(self, width: int, height: int, number: int, /) -> str:
+        """The block of one image as text; see `Values.write`."""
+        return "<image>" * self.count(width, height, number).features
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,10 @@ class OneVision(Values):
             wide, high = int(wide // ratio), int(high // ratio)
         tokens = wide * high + high + self.num_image_tokens - fewer
         return visual(1 + _tiles(best, self.image_size), tokens, 0, best)
+
+    def write(self, width: int, height: int, number: int, /) -> str:
+        """The block of one image as text; see `Values.write`."""
+        return "<image>" * self.count(width, height, number).features
 
 
 _T = TypeVar("_T", Patches, AnyRes)

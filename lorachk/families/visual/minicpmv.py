@@ -65,14 +65,31 @@ class Resampled(Values):
 
     def count(self, width: int, height: int, number: int, /) -> Visual:
         """The block of one image; see `Values.count`."""
-        # finetune.py slices whatever slice_mode says.
-        slices = self.max_slice_nums if self.slice_mode or self.writer == "script" else 0
-        cut = grid((width, height), slices, self.scale_resolution)
+        cut = self._grid(width, height)
         pieces = sizes((width, height), cut, self.scale_resolution, self.patch_size)
         markers = 0 if self.new_schema or not cut else 2  # one pair of <slice> around all slices
-        contents = [self.query_num] * len(pieces)
-        with_id = self.image_id == "always" or (self.image_id == "sliced" and cut is not None)
-        return _block(pieces, contents, cut, number if with_id else None, markers)
+        return _block(pieces, [self.query_num] * len(pieces), cut, number if self._with_id(cut) else None, markers)
+
+    def write(self, width: int, height: int, number: int, /) -> str:
+        """The block of one image as text; see `Values.write`."""
+        cut = self._grid(width, height)
+        features = "<unk>" * self.query_num
+        whole = f"<image>{features}</image>"
+        if self._with_id(cut):
+            whole = f"<image_id>{number}</image_id>{whole}"
+        if cut is None:
+            return whole
+        cell = f"<slice>{features}</slice>" if self.new_schema else f"<image>{features}</image>"
+        slices = "\n".join([cell * cut[0]] * cut[1])
+        return whole + (slices if self.new_schema else f"<slice>{slices}</slice>")
+
+    def _grid(self, width: int, height: int) -> Size | None:
+        # finetune.py slices whatever slice_mode says.
+        slices = self.max_slice_nums if self.slice_mode or self.writer == "script" else 0
+        return grid((width, height), slices, self.scale_resolution)
+
+    def _with_id(self, cut: Size | None) -> bool:
+        return self.image_id == "always" or (self.image_id == "sliced" and cut is not None)
 
 
 @dataclass(frozen=True)
@@ -99,14 +116,30 @@ class Merged(Values):
 
     def count(self, width: int, height: int, number: int, /) -> Visual:
         """The block of one image; see `Values.count`."""
-        merge, per_token = (
-            2 if mode == "4x" else 4 for mode in (self.downsample_mode, self.token_mode or self.downsample_mode)
-        )
-        slices = self.max_slice_nums if self.slice_mode else 0
-        cut = grid((width, height), slices, self.scale_resolution)
-        pieces = sizes((width, height), cut, self.scale_resolution, self.patch_size * merge)
-        contents = [(w // self.patch_size) * (h // self.patch_size) // per_token**2 for w, h in pieces]
+        cut, pieces, contents = self._pieces(width, height)
         return _block(pieces, contents, cut, number if self.use_image_id else None, 0)
+
+    def write(self, width: int, height: int, number: int, /) -> str:
+        """The block of one image as text; see `Values.write`."""
+        cut, _, contents = self._pieces(width, height)
+        pad = "<|image_pad|>"
+        whole = f"<image>{pad * contents[0]}</image>"
+        if self.use_image_id:
+            whole = f"<image_id>{number}</image_id>{whole}"
+        if cut is None:
+            return whole
+        return whole + "\n".join([f"<slice>{pad * contents[1]}</slice>" * cut[0]] * cut[1])
+
+    def _pieces(self, width: int, height: int) -> tuple[Size | None, list[Size], list[int]]:
+        """The grid, and of each piece its size and tokens."""
+        merge, per_token = (_merge(mode) for mode in (self.downsample_mode, self.token_mode or self.downsample_mode))
+        cut = grid((width, height), self.max_slice_nums if self.slice_mode else 0, self.scale_resolution)
+        pieces = sizes((width, height), cut, self.scale_resolution, self.patch_size * merge)
+        return cut, pieces, [(w // self.patch_size) * (h // self.patch_size) // per_token**2 for w, h in pieces]
+
+
+def _merge(mode: str) -> int:
+    return 2 if mode == "4x" else 4
 
 
 def _block(pieces: list[Size], contents: list[int], cut: Size | None, number: int | None, markers: int) -> Visual:

@@ -38,6 +38,10 @@ class SmartResize(Values):
             raise Refused(f"an image of {width} x {height} pixels does not divide into {factor} x {factor}")
         return _merged((width, height), factor)
 
+    def write(self, width: int, height: int, number: int, /) -> str:
+        """The block of one image as text; see `Values.write`."""
+        return "<|image_pad|>" * self.count(width, height, number).features
+
 
 @dataclass(frozen=True)
 class Glm(Values):
@@ -57,6 +61,10 @@ class Glm(Values):
             width, height = int(width * scale), int(height * scale)
         size = smart_resize((width, height), factor, self.min_pixels, self.max_pixels, frames=self.temporal_patch_size)
         return _merged(size, factor)
+
+    def write(self, width: int, height: int, number: int, /) -> str:
+        """The block of one image as text; see `Values.write`."""
+        return "<|image|>" * self.count(width, height, number).features
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,10 @@ class Pooled(Values):
             wide, high = unit, self.max_soft_tokens * unit
         tokens = (wide // unit) * (high // unit)
         return visual(1, tokens, 2, (wide, high), starts=1, ends=1)
+
+    def write(self, width: int, height: int, number: int, /) -> str:
+        """The block of one image as text; see `Values.write`."""
+        return f"<|image>{'<|image|>' * self.count(width, height, number).features}<image|>"
 
 
 _SOFT_TOKENS = (70, 140, 280, 560, 1120)

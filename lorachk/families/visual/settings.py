@@ -32,6 +32,10 @@ class Values:
         """The image's block; `number` is the image's number in its record, from 0. Raises Refused."""
         raise NotImplementedError
 
+    def write(self, width: int, height: int, number: int, /) -> str:
+        """The block as text: what stands in the image's place when the text is tokenised. Raises Refused."""
+        raise NotImplementedError
+
 
 class Files(NamedTuple):
     """The three JSON files of a model folder; None for one that is not there."""
@@ -59,9 +63,11 @@ class Settings:
 
     def count(self, width: int, height: int, *, number: int = 0) -> Visual:
         """See `lorachk.families.visual.count`."""
-        if width < 1 or height < 1:
-            raise Refused(f"an image of {width} x {height} pixels has no pixels")
-        return self.values.count(width, height, number)
+        return self.values.count(*_seen(width, height), number)
+
+    def write(self, width: int, height: int, *, number: int = 0) -> str:
+        """See `lorachk.families.visual.write`."""
+        return self.values.write(*_seen(width, height), number)
 
     def override(self, changes: Mapping[str, Any], origin: str = OVERRIDE) -> Settings:
         """The settings with fields changed, and from where; what the values derived from other fields stays."""
@@ -72,6 +78,12 @@ class Settings:
     def given(self, field: str) -> bool:
         """Whether the field was stated by a file or the run, rather than assumed."""
         return not dict(self.origins)[field].startswith(DEFAULT)
+
+
+def _seen(width: int, height: int) -> Size:
+    if width < 1 or height < 1:
+        raise Refused(f"an image of {width} x {height} pixels has no pixels")
+    return width, height
 
 
 def field(default: Any, *places: str, absent: Any = None, least: int = 1, most: int = 1 << 40) -> Any:

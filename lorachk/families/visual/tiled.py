@@ -63,6 +63,10 @@ class Dynamic(Values):
         size = (grid[0] * self.tile_size, grid[1] * self.tile_size)
         return visual(pieces, pieces * self.image_seq_length, 2, size, starts=1, ends=1)
 
+    def write(self, width: int, height: int, number: int, /) -> str:
+        """The block of one image as text; see `Values.write`."""
+        return f"<img>{'<IMG_CONTEXT>' * self.count(width, height, number).features}</img>"
+
     def _grids(self) -> tuple[Size, ...]:
         return _grids(self.min_tiles, self.max_tiles, listed=self.writer == "transformers")
 
@@ -84,6 +88,10 @@ class CrossAttended(Values):
         rows, columns = _canvas((width, height), self.tile_size, self.max_image_tiles)
         size = _fitted((width, height), (columns * self.tile_size, rows * self.tile_size), self.tile_size)
         return visual(rows * columns, 1, 0, size)
+
+    def write(self, width: int, height: int, number: int, /) -> str:
+        """The block of one image as text; see `Values.write`."""
+        return "<|image|>" * self.count(width, height, number).features
 
 
 @dataclass(frozen=True)
@@ -113,6 +121,10 @@ class HighDefinition(Values):
             raise Refused(f"the aspect ratio is very extreme {size}")
         columns, rows = (self._shown(t, s) for t, s in zip(target, size, strict=True))
         return visual(1 + grid[0] * grid[1], 256 + 1 + 16 + columns * rows + rows, 0, target)
+
+    def write(self, width: int, height: int, number: int, /) -> str:
+        """The block of one image as text; see `Values.write`."""
+        return "<|endoftext10|>" * self.count(width, height, number).features
 
     def _shown(self, target: int, size: int) -> int:
         """Features along one edge that are not all padding: every second patch, counted from each tile's first."""
