@@ -243,10 +243,13 @@ class LlamaFactory(Stepwise):
             supervised += asked
             supervised += [not settings.mask_history or number == first] * answer
         supervised += [False] * (len(ids) - len(supervised))
+        fate, reason = "kept", None
+        if efficient and any(not question for n, (question, _) in enumerate(turns) if n != first):
+            fate, reason = "crash", "a question without tokens gives one label too many"
         if efficient and self.eos is not None:
             ids.append(self.eos)
             supervised.append(True)
-        return Encoded(ids, supervised, spans, relabelled, turns=turns)
+        return Encoded(ids, supervised, spans, relabelled, fate, reason, turns)
 
     def cut(self, encoded: Encoded, blocks: list[ImageBlock], limit: int | None) -> Cut:
         """Apply cutoff_len turn by turn."""
@@ -257,7 +260,7 @@ class LlamaFactory(Stepwise):
             return row._replace(fate="dropped", reason=f"Dropped lengthy example with length {row.kept} > {limit}.")
         if fault := self._mismatch(row, blocks):
             return row._replace(fate="crash", reason=fault)
-        if row.kept < row.total:
+        if row.kept < row.total and row.fate == "kept":
             return row._replace(fate="changed", reason=f"{row.total - row.kept} of {row.total} tokens are cut off")
         return row
 

@@ -93,7 +93,8 @@ class Encoded(NamedTuple):
     own position, not shifted); `images` are the spans of the image blocks in the order of the text. `relabelled` are
     positions whose label is another token than the one that stands there (MiniCPM-V's script puts its end token).
     `fate` and `reason`: what the trainer does with the record whatever the limit (changed, crash); kept mostly.
-    `turns`: tokens of each question and its answer, for trainers that cut turn by turn (LLaMA-Factory).
+    `turns`: tokens of each question and its answer, for trainers that cut turn by turn (LLaMA-Factory). `counted`: how
+    many tokens the rounds have one by one, and how many there are, for trainers that compare them (LLaVA, FastChat).
     """
 
     ids: list[int]
@@ -103,6 +104,7 @@ class Encoded(NamedTuple):
     fate: str = "kept"
     reason: str | None = None
     turns: tuple[tuple[int, int], ...] = ()
+    counted: tuple[int, int] | None = None
 
 
 class Cut(NamedTuple):
