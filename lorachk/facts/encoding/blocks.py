@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from lorachk.facts.encoding.types import ImageBlock
 
 if TYPE_CHECKING:
-    from lorachk.families.visual.minicpmv import Merged
     from lorachk.families.visual.result import Size, Visual
     from lorachk.families.visual.settings import Settings
 
@@ -20,7 +19,7 @@ def blocks(sizes: Sequence[Size], settings: Settings, *, nested: bool = False) -
     MiniCPM-V's script numbers only the images that it cuts, and writes its blocks into the text. `nested`: the trainer
     hands the processor a list of images per record (TRL), which LLaVA-OneVision treats in another way from two on.
     """
-    from lorachk.families.visual import count
+    from lorachk.families.visual import count, write
     from lorachk.families.visual.llava import OneVision
     from lorachk.families.visual.minicpmv import Merged, Resampled, grid
 
@@ -31,7 +30,8 @@ def blocks(sizes: Sequence[Size], settings: Settings, *, nested: bool = False) -
     cut_before = 0
     for number, (width, height) in enumerate(sizes):
         if isinstance(values, Merged):
-            found.append(block(count(width, height, settings, number=number), _merged((width, height), values, number)))
+            text = write(width, height, settings, number=number)
+            found.append(block(count(width, height, settings, number=number), text))
             continue
         if not isinstance(values, Resampled) or values.writer != "script":
             found.append(block(count(width, height, settings, number=number)))
@@ -41,24 +41,6 @@ def blocks(sizes: Sequence[Size], settings: Settings, *, nested: bool = False) -
         found.append(block(count(width, height, settings, number=cut_before), text))
         cut_before += cut is not None
     return found
-
-
-def _merged(size: Size, values: Merged, number: int) -> str:
-    """An image's block as transformers' MiniCPMV4_6Processor writes it (5.24, `replace_image_token`)."""
-    from lorachk.families.visual.minicpmv import grid, sizes
-
-    merge = 2 if values.downsample_mode == "4x" else 4
-    per_token = 2 if (values.token_mode or values.downsample_mode) == "4x" else 4
-    cut = grid(size, values.max_slice_nums if values.slice_mode else 0, values.scale_resolution, rows_win_ties=True)
-    pieces = sizes(size, cut, values.scale_resolution, values.patch_size * merge)
-    counts = [(w // values.patch_size) * (h // values.patch_size) // per_token**2 for w, h in pieces]
-    text = f"<image>{'<|image_pad|>' * counts[0]}</image>"
-    if values.use_image_id:
-        text = f"<image_id>{number}</image_id>{text}"
-    if cut is not None:
-        columns, rows = cut
-        text += "\n".join([f"<slice>{'<|image_pad|>' * counts[1]}</slice>" * columns] * rows)
-    return text
 
 
 def block(visual: Visual, text: str | None = None) -> ImageBlock:
