@@ -20,6 +20,7 @@ def blocks(sizes: Sequence[Size], settings: Settings, *, nested: bool = False) -
     hands the processor a list of images per record (TRL), which LLaVA-OneVision treats in another way from two on.
     """
     from lorachk.families.visual import count, write
+    from lorachk.families.visual.fixed import Gridded, Quartered
     from lorachk.families.visual.llava import OneVision
     from lorachk.families.visual.minicpmv import Merged, Resampled, grid
 
@@ -29,7 +30,7 @@ def blocks(sizes: Sequence[Size], settings: Settings, *, nested: bool = False) -
     found: list[ImageBlock] = []
     cut_before = 0
     for number, (width, height) in enumerate(sizes):
-        if isinstance(values, Merged):
+        if isinstance(values, (Merged, Quartered, Gridded)):
             text = write(width, height, settings, number=number)
             found.append(block(count(width, height, settings, number=number), text))
             continue

@@ -62,10 +62,10 @@ _WAYS: dict[str, Way] = {
     "mllama": Way("<|image|>", "<|image|>"),
     "minicpmv46": _MINICPM,
     "minicpmv47": _MINICPM,
-    "idefics": Way("<image>", "<image>", starts=(_FAKE,)),
+    **dict.fromkeys(("idefics2", "idefics3", "smolvlm"), Way("<image>", "<image>", starts=(_FAKE,))),
 }
 # Blocks of these have inner text that only the block itself knows.
-_NEED_TEXT = {"minicpmv46", "minicpmv47", "idefics"}
+_NEED_TEXT = {"minicpmv46", "minicpmv47", "idefics2", "idefics3", "smolvlm"}
 
 
 class Processor:
