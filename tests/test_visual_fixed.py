@@ -260,7 +260,7 @@ def test_idefics3_with_real_pixels() -> None:
 
 def test_official_sizes() -> None:
     """What the models' cards say of an ordinary picture."""
-    expected = {"idefics3": 13 * 169, "smolvlm": 13 * 64, "idefics2": 5 * 64, "gemma3": 256, "paligemma": 256}
+    expected = {"idefics3": 13 * 169, "smolvlm": 13 * 81, "idefics2": 5 * 64, "gemma3": 256, "paligemma": 256}
     for family, features in expected.items():
         used = resolve(family)
         assert used is not None

@@ -186,5 +186,5 @@ FAMILIES: dict[str, Values] = {
     "paligemma": Prefix(),
     "idefics2": Quartered(),
     "idefics3": Gridded(),
-    "smolvlm": Gridded(image_seq_len=64, longest_edge=4 * 512, tile_size=512),
+    "smolvlm": Gridded(image_seq_len=81, longest_edge=4 * 384, tile_size=384),  # the 2.2B; 64 and 512 in smaller ones
 }
