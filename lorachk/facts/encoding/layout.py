@@ -13,6 +13,7 @@ from typing import NamedTuple
 from lorachk.facts.encoding.pieces import minicpm_text
 from lorachk.facts.encoding.types import ImageBlock, Span, Tokens, Unencodable
 
+_CACHED = 4096  # blocks; a block of MiniCPM-V is about 700 tokens
 _STANDIN = re.compile("\0(\\d+)\0")
 
 
@@ -66,6 +67,7 @@ class Writer:
         self.end_ids = self._markers(layout.ends or (layout.end,))
         if layout.whole and not self.end_ids:
             raise Unencodable(f"the tokenizer has no token {(layout.ends or (layout.end,))[0]}, which ends images")
+        self._known: dict[str, list[int]] = {}
         self._image_id = tokens.id_of("<image_id>") is not None
         # How many tokens of the block stand before and after the placeholders.
         self._before, self._after = (0, 0) if layout.whole else (self._length(layout.start), self._length(layout.end))
@@ -132,10 +134,18 @@ class Writer:
     def _text(self, image: int, block: ImageBlock) -> str:
         return minicpm_text(block, image, self.layout.placeholder, image_id=self._image_id)
 
+    def _encoded(self, text: str) -> list[int]:
+        """Tokens of a block, which many images have in common."""
+        if text not in self._known:
+            if len(self._known) >= _CACHED:
+                self._known.clear()
+            self._known[text] = self.tokens.encode(text)
+        return self._known[text]
+
     def _expansion(self, image: int, block: ImageBlock) -> list[int]:
         if self.layout.whole:
             text = self._text(image, block)
-            return self.tokens.encode(text[: text.rfind(">") + 1])
+            return self._encoded(text[: text.rfind(">") + 1])
         features = [self.placeholder_id] * block.features
         if self.layout.rows is not None and block.tokens > block.features:
             newline, end = (self.tokens.id_of(token) or 0 for token in self.layout.rows)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from lorachk.facts.encoding.pieces import minicpm_text
 from lorachk.facts.encoding.types import ImageBlock, Tokens, Unencodable
 
+_CACHED = 4096  # blocks; a block of MiniCPM-V is about 700 tokens
 HOLE = "\0"  # a place of its own in the dialogue, which splits the text around it
 
 
@@ -88,20 +89,29 @@ class Images:
         self.starts = self._ids(layout.starts)
         self.ends = self._ids(layout.ends)
         self.protected = self._ids(layout.protected)
+        self._known: dict[str, list[int]] = {}
         self._image_id = tokens.id_of("<image_id>") is not None
 
     def _ids(self, names: tuple[str, ...]) -> frozenset[int]:
         return frozenset(number for number in map(self.tokens.id_of, names) if number is not None)
+
+    def _encoded(self, text: str) -> list[int]:
+        """Tokens of a block, which many images have in common."""
+        if text not in self._known:
+            if len(self._known) >= _CACHED:
+                self._known.clear()
+            self._known[text] = self.tokens.encode(text)
+        return self._known[text]
 
     def tokens_of(self, number: int, block: ImageBlock) -> list[int]:
         """What the token that stands for an image is replaced by."""
         layout = self.layout
         if layout.kind == "gemma":
             soft = layout.placeholder * block.features
-            return self.tokens.encode(f"\n\n<start_of_image>{soft}<end_of_image>\n\n")
+            return self._encoded(f"\n\n<start_of_image>{soft}<end_of_image>\n\n")
         if layout.kind == "block":
             text = minicpm_text(block, number, layout.placeholder, image_id=self._image_id)
             if layout.token is None:
                 text = text.removesuffix("\n") + "\n"
-            return self.tokens.encode(text)
+            return self._encoded(text)
         return [self.placeholder] * block.features
