@@ -243,6 +243,7 @@ _DECLARED = (
         encoder=(_TEXT, "why the trainer's encoding could not be modelled; NULL when it could"),
         size=(_INT, "entries of the vocabulary with all added tokens, len(tokenizer)"),
         largest_id=(_INT, "highest id that can come out"),
+        beyond=(_LIST, "tokens whose id has no row in the model's embedding (run.vocab_size), BOS, EOS and pad first"),
         bos=(_TEXT, "beginning-of-text token; NULL for none"),
         eos=(_TEXT, "end token"),
         pad=(_TEXT, "padding token"),
@@ -255,6 +256,15 @@ _DECLARED = (
         template_problem=(_TEXT, "what the chat template raised on a plain dialogue; NULL for nothing"),
         system_problem=(_TEXT, "what it raised on a dialogue with a system turn; NULL for nothing"),
         generation=(_FLAG, "the chat template has {% generation %}"),
+    ),
+    _table(
+        "remedy",
+        "one value of a setting that makes records shorter, and what it would leave",
+        setting=(_TEXT, "as the trainer names it: max_slice_nums, max_pixels, image_max_pixels, max_dynamic_patch ..."),
+        value=(_BIG, "value to set"),
+        records_cut=(_BIG, "records that are longer than the limit then; an upper bound unless exact"),
+        largest=(_BIG, "tokens of the longest record then; an upper bound unless exact"),
+        exact=(_FLAG, "both numbers are exact: every record that matters was tokenised"),
     ),
     _table(
         "setting",
