@@ -69,6 +69,7 @@ class Run:
     )
     launch: str | None = _fact("launch file")
     model: str | None = _fact("folder with config.json, or hub name")
+    tokenizer: str | None = _fact("folder of the tokenizer and its chat template; None: the model's")
     model_found: bool | None = _fact("whether a config.json could be read for the model")
     family: str | None = _fact(
         "model family: minicpmv2 minicpmv25 minicpmv26 minicpmv46 qwen2_vl qwen2_5_vl llava text ..."

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from lorachk.facts.encoding.turntokens import Around, Counting
 from lorachk.facts.records.dialects.model import SPEAKERS
 from lorachk.facts.records.item import Item
 from lorachk.facts.records.parts import start_of
@@ -18,6 +19,10 @@ from lorachk.facts.records.tabulate import TURN, Plan, Tabulator
 from lorachk.facts.records.typed import Typed, layout
 from lorachk.facts.records.verdicts import Settings
 
+COUNTING = Counting(
+    str(Path(__file__).parents[1] / "fixtures" / "models" / "qwen2-tiny"),
+    {"user": Around(), "assistant": Around(True, "\n"), "system": Around(after="."), "": Around()},
+)
 PLAN = Plan(None, None, Settings(), None, ("/nowhere",))
 _words = st.text(st.sampled_from('a é<[]"\\\n:{},1字') | st.sampled_from(string.printable), max_size=30)
 _texts = _words | st.sampled_from(
@@ -78,12 +83,14 @@ def _unfolded(tabulator: Tabulator, flat: dict[str, list[Any]]) -> dict[str, lis
     rows = {name: list(flat.get(name, [])) for name in TURN}
     patterns = list(tables.patterns)
     lists = tables.patterned.lists
-    for record, pattern, characters, sizes in zip(*(lists[n] for n in tables.patterned.names), strict=True):
+    counted = lists["tokens"] or [[None] * len(sizes) for sizes in lists["bytes"]]
+    of_records = (lists["record"], lists["pattern"], lists["characters"], lists["bytes"], counted)
+    for record, pattern, characters, sizes, tokens in zip(*of_records, strict=True):
         roles, places = patterns[pattern]
         speakers = [SPEAKERS.get(role) for role in roles]
         for turn, role in enumerate(roles):
             previous = speakers[turn - 1] if turn else None
-            count = dict(places).get(turn, 0)
+            count, placed = next(((c, p) for t, c, p in places if t == turn), (0, None))
             row = (
                 record,
                 turn,
@@ -97,13 +104,15 @@ def _unfolded(tabulator: Tabulator, flat: dict[str, list[Any]]) -> dict[str, lis
                 count,
                 [],
                 [],
+                placed,
+                tokens[turn],
             )
             for name, value in zip(TURN, row, strict=True):
                 rows[name].append(value)
     return rows
 
 
-def _generally(made: list[dict[str, Any]], texts: list[str], gap: str) -> Tabulator:
+def _generally(made: list[dict[str, Any]], texts: list[str], gap: str, plan: Plan) -> Tabulator:
     items, at, line = [], 0, 1
     for number, (value, text) in enumerate(zip(made, texts, strict=True)):
         items.append(
@@ -117,32 +126,36 @@ def _generally(made: list[dict[str, Any]], texts: list[str], gap: str) -> Tabula
             )
         )
         line += text.count("\n") + gap.count("\n")
-    tabulator = Tabulator(PLAN)
+    tabulator = Tabulator(plan)
     tabulator.add(items)
     del at
     return tabulator
 
 
-@given(records(), st.sampled_from([None, 1]))
+@given(records(), st.sampled_from([None, 1]), st.sampled_from([None, COUNTING]))
 @settings(max_examples=400, deadline=None)
 @example(
     [{"conversations": [{"from": "human", "value": "[1, 2, 3, 4]"}, {"from": "gpt", "value": "<box>1 2 3 4</box>"}]}],
     None,
+    None,
 )
-@example([{"id": 0, "image": "data:,x", "conversations": [{"from": "human", "value": "<image>"}]}], 1)
-def test_the_quick_way_is_the_general_way(made: list[dict[str, Any]], indent: int | None) -> None:
+@example([{"id": 0, "image": "data:,x", "conversations": [{"from": "human", "value": "<image>"}]}], 1, None)
+def test_the_quick_way_is_the_general_way(
+    made: list[dict[str, Any]], indent: int | None, counting: Counting | None
+) -> None:
     texts = [json.dumps(r, indent=indent, ensure_ascii=False) for r in made]
     gap = ",\n" if indent else ", "
     usual = layout(made, start_of(texts[0].encode()))
     if usual is None:
         return
-    quick = Tabulator(PLAN)
+    plan = PLAN._replace(counting=counting)
+    quick = Tabulator(plan)
     count = added(Typed(usual, quick), gap.join(texts).encode())
     if count is None:
         assert not quick.tables.named()
         return
     assert count == len(made)
-    assert _columns(quick) == _columns(_generally(made, texts, gap))
+    assert _columns(quick) == _columns(_generally(made, texts, gap, plan))
 
 
 @pytest.mark.parametrize(

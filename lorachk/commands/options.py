@@ -51,6 +51,7 @@ def resolve_options(arguments: argparse.Namespace) -> ResolveOptions:
         eval_data=list(getattr(arguments, "eval_data", None) or ()),
         image_root=given("image_root"),
         model=given("model"),
+        tokenizer=given("tokenizer"),
         launch=given("launch_file") or given("launch"),
         peft=given("peft"),
         deepspeed=deepspeed,

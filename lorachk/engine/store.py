@@ -34,6 +34,7 @@ _MACROS = (
 _OF_DATASET = frozenset({"dataset", "record", "field", "turn", "image", "box", "encoding"})
 _FEW = 100  # rows that are looked through for columns without a value
 _TOGETHER, _COMPRESSED = 24, 3
+_OF_LARGE = "500MB"  # memory for the facts of a large dataset; what is more goes to disk
 _OF_RECORD = ("record", "pattern")  # columns of a batch with patterns that hold no lists
 _BATCH = 20_000  # rows per load: 20 MB of JSON at most for ordinary records
 
@@ -71,6 +72,7 @@ class Store:
         self.limits = limits or Limits()
         self.collected: set[str] = set()
         self.locked = False
+        self._own: set[str] = set()  # tables of the collectors' own
         self._counts: dict[tuple[str, str | None], int] = {}
         self._reading = False  # in a read-only transaction
         self._compressed = False
@@ -190,6 +192,7 @@ class Store:
         if large and not self._compressed:
             try:
                 self._db.execute("ATTACH ':memory:' AS compressed (COMPRESS)")
+                self._db.execute(f"SET memory_limit = '{_OF_LARGE}'")
                 # Else every commit of some megabytes compresses, too: what `_settle` does rarely costs half as much.
                 self._db.execute("SET checkpoint_threshold = '1TB'")
                 # For paths four times as slow as the next best, and no smaller (duckdb 2.0.1).
@@ -209,10 +212,17 @@ class Store:
         """Append rows to a table of the collector's own, which exists from here on."""
         self._settle()
         table = Table(name, "", tuple(Column(n, t, "") for n, t in types.items()))
-        self._db.execute(table.ddl.replace("CREATE TABLE", "CREATE TEMP TABLE IF NOT EXISTS"))
+        self._own.add(name)
+        self._db.execute(table.ddl.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS"))
         remaining = iter(rows)
         while batch := list(islice(remaining, _BATCH)):
             self._load(table, batch)
+
+    def derive(self, name: str, sql: str) -> None:
+        """Make a table of the collector's own from a SELECT."""
+        self._settle()
+        self._own.add(name)
+        self._db.execute(f'CREATE OR REPLACE TABLE "{name}" AS {sql}')
 
     def select(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """What a collector's query on the facts so far gives, streamed."""
@@ -277,6 +287,9 @@ class Store:
         """From here on nothing but facts can be read, and no setting can be changed. Idempotent."""
         self._settle()
         if not self.locked:
+            for name in self._own:
+                self._db.execute(f'DROP TABLE IF EXISTS "{name}"')
+            self._own.clear()
             if self._large:
                 self._db.execute("RESET threads")
             self._db.execute("SET enable_external_access = false")

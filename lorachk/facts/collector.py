@@ -65,6 +65,9 @@ class ColumnSink(Sink, Protocol):
     def select(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """What a query on the facts so far gives, row by row."""
 
+    def derive(self, name: str, sql: str) -> None:
+        """Make a table of the collector's own from a SELECT."""
+
     def remake(self, table: str, sql: str) -> None:
         """Replace all rows of `table` by those of a SELECT that gives its columns, by name; others become NULL."""
 
@@ -133,7 +136,10 @@ COLLECTORS: tuple[Collector, ...] = (
     Collector(("package",), "lorachk.facts.packages:collect"),
     Collector(("host",), "lorachk.facts.machine:collect_host"),
     Collector(("gpu",), "lorachk.facts.machine:collect_gpus"),
-    Collector(("dataset", "record", "field", "turn", "image", "box", "encoding"), "lorachk.facts.dataset:collect"),
+    Collector(
+        ("dataset", "record", "field", "turn", "image", "box", "encoding", "tokenizer", "remedy"),
+        "lorachk.facts.dataset:collect",
+    ),
     Collector(("module", "target", "parameter"), "lorachk.facts.model:collect"),
     Collector(("memory", "fit"), "lorachk.facts.memory:collect", after=("parameter", "gpu")),
     Collector(("rehearsal", "step", "gradient", "update", "saved", "hazard"), "lorachk.facts.rehearsal:collect"),

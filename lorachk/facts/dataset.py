@@ -18,6 +18,8 @@ from typing import cast
 
 from lorachk.facts.collector import Batch, ColumnSink, Context, NotCollected, Row
 from lorachk.facts.datalater import Later
+from lorachk.facts.encoding.around import counting
+from lorachk.facts.encoding.setup import Recipe, Setup, environment_of, setup
 from lorachk.facts.records.columns import Written
 from lorachk.facts.records.datafile import DataFile
 from lorachk.facts.records.dialect import shape
@@ -86,6 +88,9 @@ class _Collected:
         self._trainer = context.run.trainer
         self._undecoded = self._records = self._number = 0
         self._turns = self._fields_cut = False
+        self._files: dict[str, DataFile] = {}
+        self._recipe = Recipe(context.run, self._trainer, {})
+        self._setup: Setup | None = None
         self._fields: dict[tuple[str, str], list[int]] = {}  # of one file: key path and type to values, first record
 
     def file(self, file: DataFile) -> None:
@@ -96,6 +101,10 @@ class _Collected:
         head = list(islice(items, _HEAD))
         if self._trainer is None:
             self._trainer = guessed_trainer(head, file, run.family)
+        self._files[file.path] = file
+        if self._setup is None:
+            self._recipe = Recipe(run, self._trainer, environment_of(self._context.settings))
+            self._setup = setup(self._recipe)
         plan = Plan(
             self._trainer,
             run.family,
@@ -104,6 +113,7 @@ class _Collected:
             tuple(image_folders(run, file)),
             urls=options.fetch_urls,
             deep=options.deep,
+            counting=counting(self._setup, self._recipe, head, file),
         )
         self._context.say(f"reading {file.path}")
         before = self._records
@@ -209,7 +219,7 @@ class _Collected:
         """Look at the images, lay what was found over the records, and state what is not known."""
         sink = self._sink
         if not self._records:
-            for table in (*TABLES, "encoding"):
+            for table in (*TABLES, "encoding", "tokenizer"):
                 sink.unknown(table, "no record could be read")
             return
         for table in TABLES:
@@ -220,7 +230,8 @@ class _Collected:
             sink.unknown("turn", "no record has a conversation (conversations or messages) that is known here")
         if self._fields_cut:
             sink.unknown("field", "the records have thousands of different keys: those beyond 2,000 were not counted")
-        Later(self._context, self._trainer).fill(undecoded=self._undecoded)
+        assert self._setup
+        Later(self._context, self._recipe, self._setup, self._files).fill(undecoded=self._undecoded)
 
 
 def guessed_trainer(head: Iterable[Item], file: DataFile, family: str | None) -> str | None:

@@ -162,7 +162,7 @@ _DECLARED = (
         literals=(_LIST, "special tokens of the family written as plain text, other than its placeholder"),
         placed=(
             "ENUM('start', 'end')",
-            "where its <image> placeholders stand when they are lines of their own before or behind the text; else NULL",
+            "where its <image> placeholders stand, when they are lines of their own before or behind the text",
         ),
         tokens=(
             _INT,
@@ -195,6 +195,9 @@ _DECLARED = (
         problem=(_TEXT, "why it cannot be used"),
         pieces=(_INT, "pieces the family cuts it into (source and slices)"),
         tokens=(_INT, "tokens its block takes in the sequence, markers included"),
+        features=(_INT, "of these, places of visual features"),
+        markers=(_INT, "start markers of the image and its slices"),
+        refused=(_TEXT, "why the model's processor, or the trainer before it, raises for this size; NULL for nothing"),
     ),
     _table(
         "box",
@@ -232,6 +235,23 @@ _DECLARED = (
         ends_with_eos=(_FLAG, "the last label left is the end of the turn or of the text; NULL without labels"),
         verdict=(_TEXT, "what the trainer does because of the limit; NULL for nothing, and with a reason for unknown"),
         reason=(_TEXT, "why; NULL when it does nothing"),
+    ),
+    _table(
+        "worst",
+        "the record that is heaviest to train on: what the memory estimate has to hold (one row)",
+        path=_PATH,
+        record=_RECORD,
+        max_length=(_INT, "token limit; NULL when none is known"),
+        tokens=(_BIG, "tokens before the limit"),
+        text_tokens=(_BIG, "tokens of the text with its template"),
+        image_tokens=(_BIG, "tokens of all image blocks; NULL when an image could not be read"),
+        images=(_INT, "images"),
+        pieces=(_INT, "pieces that the images are cut into; NULL when the family's cutting is not known"),
+        width=("INTEGER[]", "pixels of each image; NULL in the list for one that could not be read"),
+        height=("INTEGER[]", "pixels of each image"),
+        kept=(_BIG, "tokens that are trained"),
+        supervised=(_BIG, "labels that are left; NULL when it was not tokenised"),
+        exact=(_FLAG, "the record was tokenised; else text, tokens and kept are upper bounds"),
     ),
     _table(
         "tokenizer",

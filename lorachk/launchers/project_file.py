@@ -21,6 +21,7 @@ _RUN: dict[str, type | tuple[type, ...]] = {
     "trainer": str,
     "launch": str,
     "model": str,
+    "tokenizer": str,
     "family": str,
     "data": (str, list),
     "eval_data": (str, list),

@@ -31,6 +31,7 @@ class ResolveOptions:
     eval_data: list[str] = field(default_factory=list)
     image_root: str | None = None
     model: str | None = None
+    tokenizer: str | None = None
     launch: str | None = None
     peft: str | None = None
     deepspeed: str | None = None
@@ -152,6 +153,8 @@ class _Resolver:
             run["gpu_memory"] = Found(parse_bytes(run["gpu_memory"].value, where(*at[:3])), at)
         if (model := run.get("model")) and exists(local := beside(project.path, str(model.value))):
             run["model"] = model._replace(value=local)
+        if (tokenizer := run.get("tokenizer")) and exists(local := beside(project.path, str(tokenizer.value))):
+            run["tokenizer"] = tokenizer._replace(value=local)
         self.layers.add(run)
         self.layers.add(peft.lora_fields(project.lora))
         if project.lora:

@@ -146,6 +146,18 @@ class Processor:
         return Span(span.start - before, span.end + after)
 
 
+def tokens_of(family: str) -> list[str]:
+    """The tokens that a family's images are written with; none where that is not modelled."""
+    way = _WAYS.get(family)
+    if way is not None:
+        return list(dict.fromkeys((way.mark, way.feature, *way.starts, *way.ends)))
+    if not family.startswith("minicpm"):
+        return []
+    slices = ("<slice>", "</slice>")
+    new = ("<image_id>", "</image_id>") if family in ("minicpmv26", "minicpmo", "minicpmv45") else ()
+    return ["<image>", "</image>", *slices, *new]
+
+
 def blanks(tokens: Tokens) -> frozenset[int]:
     """Tokens of white space that templates write behind an end of turn."""
     found = [tokens.encode(text) for text in ("\n", "\n\n", " ", " \n")]

@@ -149,9 +149,13 @@ class Tokens(Protocol):
     unk_id: int | None
     bos_token: str | None
     eos_token: str | None
-    chat_template: str | None  # the tokenizer's own, the default one
     independent: bool  # text between two special tokens is tokenised the same wherever it stands
     adds_special: bool  # encode(special=True) puts anything around a text
+
+    @property
+    def chat_template(self) -> str | None:
+        """The tokenizer's own chat template, the default one."""
+        ...
 
     def encode(self, text: str, *, special: bool = False) -> list[int]:
         """Ids of a text, special tokens in it recognised; with `special`, BOS and EOS as the tokenizer adds them."""

@@ -10,7 +10,6 @@ whole. A tokenizer of another kind is not counted this way at all: `refused` say
 from __future__ import annotations
 
 import json
-import random
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -127,6 +126,8 @@ def _byte_level(rust: RustTokenizer, cutters: list[Any], normalizers: list[Any])
             return f"its pre-tokenizer {step['type']} is not known here"
         if step.get("add_prefix_space"):
             return "it puts a blank in front of every text"
+    import random
+
     # That a lone blank always begins a word is tried: the patterns are many, and new ones come with every model.
     choose = random.Random(0).choice  # noqa: S311 - the same texts every time
     for _ in range(_TRIED // 100):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lorachk.errors import UsageError
 from lorachk.facts.records.datasetinfo import mapping_for
@@ -48,25 +48,32 @@ def locate(start: Start, *, turn: int | None = None, inner: str | None = None) -
     if start.offset is None or start.line is None:
         return here
     try:
-        text, col = _read(start.path, start.offset)
-        value, end = json.JSONDecoder().raw_decode(text)
+        read = read_at(start.path, start.offset)
         if turn is not None:
-            found = shape(value, mapping_for(start.path) if start.mapped else None)
+            found = shape(read.value, mapping_for(start.path) if start.mapped else None)
             inner = turn_pointer(found, turn) if turn < len(found.turns or ()) else inner
-        places = parse_json(text[:end], start.path).places
+        places = parse_json(read.text, start.path).places
     except (OSError, ValueError, UsageError, RecursionError):
         return here
     line, column = places.get(inner or "", (1, 1))
     first = line == 1
     return Spot(
         start.line + line - 1,
-        (None if col is None else col + column - 1) if first else column,
+        (None if read.col is None else read.col + column - 1) if first else column,
         (start.pointer or "") + (inner or ""),
     )
 
 
-def _read(path: str, offset: int) -> tuple[str, int | None]:
-    """The record's text and what follows it; the column it starts in, when its line's start is near."""
+class Read(NamedTuple):
+    """A record read again: its value, its text, and the column it starts in, when its line's start is near."""
+
+    value: Any
+    text: str
+    col: int | None
+
+
+def read_at(path: str, offset: int) -> Read:
+    """The record that starts at a byte of a file's UTF-8 text. Raises OSError, ValueError or RecursionError."""
     with Path(path).open("rb") as file:
         mark = len(b"\xef\xbb\xbf") if file.read(3) == b"\xef\xbb\xbf" else 0
         begin = max(0, offset - _BEFORE)
@@ -78,11 +85,11 @@ def _read(path: str, offset: int) -> tuple[str, int | None]:
         while True:
             try:
                 text = data.decode("utf-8", "ignore" if len(data) == size else "strict")
-                json.JSONDecoder().raw_decode(text)
+                value, end = json.JSONDecoder().raw_decode(text)
             except ValueError:
                 if len(data) < size or size >= _LARGEST:
                     raise
             else:
-                return text, col
+                return Read(value, text[:end], col)
             more = file.read(3 * size)
             size, data = 4 * size, data + more

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lorachk.facts.encoding.turntokens import Counting, TurnTokens, without_images
 from lorachk.facts.imagefile import ImageFacts, inspect
 from lorachk.facts.imagepaths import Resolver
 from lorachk.facts.images import inline
 from lorachk.facts.records.boxes import boxes
 from lorachk.facts.records.columns import Columns, Patterned, Written, escaped
-from lorachk.facts.records.dialect import Reference, Shape, shape
+from lorachk.facts.records.dialect import PLACEHOLDER, Reference, Shape, Turn, shape
 from lorachk.facts.records.dialects.model import SPEAKERS
 from lorachk.facts.records.fields import Fields
 from lorachk.facts.records.item import Item
@@ -58,11 +59,15 @@ TURN = (
     "placeholders",
     "keys",
     "literals",
+    "placed",
+    "tokens",
 )
 IMAGE = ("record", "position", "key", "pointer", "reference", "resolved", "kind", "exists", "near_miss", "problem")
+_BY_PATTERN = ("turn", "role", "speaker", "previous", "placeholders", "placed")
 BOX = ("record", "turn", "position", "x1", "y1", "x2", "y2", "form")
 FACTS = tuple(name for name in ImageFacts._fields if name != "problem")
-Pattern = tuple[tuple[str, ...], tuple[tuple[int, int], ...]]  # roles of the turns; turns with placeholders, how many
+Placed = tuple[int, int, str | None]  # a turn with placeholders, how many, and at which end of its text
+Pattern = tuple[tuple[str, ...], tuple[Placed, ...]]  # roles of the turns; those with placeholders
 
 
 class Plan(NamedTuple):
@@ -75,6 +80,7 @@ class Plan(NamedTuple):
     folders: tuple[str, ...]
     urls: bool = False
     deep: bool = False
+    counting: Counting | None = None  # tokens of the turns are counted
 
 
 class Tables:
@@ -83,7 +89,7 @@ class Tables:
     def __init__(self) -> None:
         self.record = Columns(*RECORD)
         self.turn = Columns(*TURN)
-        self.patterned = Patterned("record", "pattern", "characters", "bytes")
+        self.patterned = Patterned("record", "pattern", "characters", "bytes", "tokens")
         self.patterns: dict[Pattern, int] = {}
         self.image = Columns(*IMAGE)
         self.inline = Columns(*IMAGE, *FACTS)  # images whose content stands in the data
@@ -112,6 +118,7 @@ class Tabulator:
         self.resolver = Resolver(plan.image_root, plan.folders, urls=plan.urls)
         found = loader(plan.trainer)
         self._judge = found.judge if found else None
+        self.turn_tokens = TurnTokens(plan.counting) if plan.counting else None
         self._embedded = 0
         self._patterns: dict[str, Any] = {}
 
@@ -188,9 +195,20 @@ class Tabulator:
         lists["placeholders"] += placeholders
         lists["keys"] += keys
         lists["literals"] += literals
+        counted = [self._counted(turn) for turn in turns]
+        lists["placed"] += [placed for _, placed in counted]
+        lists["tokens"] += [tokens for tokens, _ in counted]
         if not any(placeholders) and not any(keys):
             return 0
         return sum(1 for count, names in zip(placeholders, keys, strict=True) if count or names)
+
+    def _counted(self, turn: Turn) -> tuple[int | None, str | None]:
+        """Tokens of a turn's text, and at which end of it its placeholders stand."""
+        if turn.keys or turn.placeholders != turn.text.count(PLACEHOLDER):  # images stand elsewhere
+            return None, None
+        if self.turn_tokens is not None:
+            return self.turn_tokens.count(turn.text, turn.speaker)
+        return None, without_images(turn.text)[1] if turn.placeholders else None
 
     def literals(self, dialect: str) -> Any:
         """Finds the special tokens that stand in a text as text."""
@@ -300,15 +318,21 @@ def write(tables: Tables, folder: Path, stem: str) -> list[Written]:
 
 def _patterned(tables: Tables, file: Path) -> Written:
     """Turns of which only the lengths differ: one row per record, and what stands in their turns by pattern."""
-    names = ("record", "pattern", "characters", *(() if tables.patterned.same else ("bytes",)))
-    size = tables.patterned.dump(file, names)
-    by_column: dict[str, list[list[Any]]] = {n: [] for n in ("turn", "role", "speaker", "previous", "placeholders")}
+    lists = tables.patterned.lists
+    names = ["record", "pattern", "characters"]
+    names += [] if tables.patterned.same else ["bytes"]
+    names += ["tokens"] if lists["tokens"] else []
+    size = tables.patterned.dump(file, tuple(names))
+    by_column: dict[str, list[list[Any]]] = {n: [] for n in _BY_PATTERN}
     for roles, places in tables.patterns:
-        speakers, counts = [SPEAKERS.get(role) for role in roles], dict(places)
+        speakers = [SPEAKERS.get(role) for role in roles]
+        counts = {turn: count for turn, count, _ in places}
+        ends = {turn: placed for turn, _, placed in places}
         by_column["turn"].append(list(range(len(roles))))
         by_column["role"].append(escaped(list(roles)))
         by_column["speaker"].append(speakers)
         by_column["previous"].append([None, *speakers[:-1]])
         by_column["placeholders"].append([counts.get(i, 0) for i in range(len(roles))])
+        by_column["placed"].append([ends.get(i) for i in range(len(roles))])
     constants = {"content_type": "string", "blank": False, "keys": [], "literals": []}
-    return Written("turn", file, size, names, constants, {}, by_column)
+    return Written("turn", file, size, tuple(names), constants, {}, by_column)

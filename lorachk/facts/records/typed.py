@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from lorachk.facts.encoding.turntokens import without_images
 from lorachk.facts.records.dialect import PLACEHOLDER
 from lorachk.facts.records.dialects.model import SPEAKERS
 from lorachk.facts.records.lengths import utf8_length
-from lorachk.facts.records.tabulate import IMAGE, Tabulator, digest_of, problem_of, repeated_key, short
+from lorachk.facts.records.tabulate import IMAGE, Placed, Tabulator, digest_of, problem_of, repeated_key, short
 
 _LEARNT_FROM = 200  # records
 _TOGETHER = 256  # records
@@ -198,7 +199,7 @@ class Typed:
         patterned, patterns = self._tabulator.tables.patterned, self._tabulator.tables.patterns
         special, boxes = self._tabulator.literals(_DIALECTS[self._layout.role]), self._tabulator.boxes
         in_record, with_some = [0] * len(roles), [0] * len(roles)
-        places: dict[int, tuple[tuple[int, int], ...]] = {}  # record to its turns with placeholders, and how many
+        places: dict[int, tuple[Placed, ...]] = {}  # record to its turns with placeholders
         literals: dict[int, list[str]] = {}  # turn to the special tokens in it
         odd: set[int] = set()
         if not all(texts) or any(map(str.isspace, texts)):
@@ -210,7 +211,7 @@ class Typed:
                 if count := text.count(PLACEHOLDER):
                     in_record[number] += count
                     with_some[number] += 1
-                    places[number] = (*places.get(number, ()), (at - start, count))
+                    places[number] = (*places.get(number, ()), (at - start, count, without_images(text)[1]))
                     if count == 1 and text.startswith(PLACEHOLDER) and text.find("<", 1) < 0 and "[" not in text:
                         continue
                 if found := special(text):
@@ -225,19 +226,22 @@ class Typed:
         keys = zip(roles, [places.get(number, ()) for number in range(len(roles))], strict=True)
         of_record = [patterns.setdefault(key, len(patterns)) for key in keys]
         starts = [0, *ends[:-1]]
+        tokens = self._tokens(roles, texts)
         if odd or len(patterns) > _PATTERNS:
             alike = []
             for number, (pattern, start, end) in enumerate(zip(of_record, starts, ends, strict=True)):
                 if number in odd or pattern > _PATTERNS:
                     where = places.get(number, ())
-                    self._flat(
-                        first + number, roles[number], texts[start:end], sizes[start:end], where, literals, start
-                    )
+                    of_turns = tokens[start:end] or [None] * (end - start)
+                    lengths = (sizes[start:end], of_turns)
+                    self._flat(first + number, roles[number], texts[start:end], lengths, where, literals, start)
                 else:
                     alike.append(number)
         else:
             alike = list(range(len(roles)))
         lists = patterned.lists
+        if tokens:
+            lists["tokens"] += [tokens[starts[number] : ends[number]] for number in alike]
         lists["record"] += [first + number for number in alike]
         lists["pattern"] += [of_record[number] for number in alike]
         lists["characters"] += [characters[starts[number] : ends[number]] for number in alike]
@@ -249,15 +253,16 @@ class Typed:
         number: int,
         roles: tuple[str, ...],
         texts: list[str],
-        sizes: list[int],
-        places: Sequence[tuple[int, int]],
+        lengths: tuple[list[int], list[int | None]],
+        places: Sequence[Placed],
         literals: Mapping[int, list[str]],
         start: int,
     ) -> None:
-        """Append the turns of a record that needs what a pattern does not tell."""
+        """Append the turns of a record that needs what a pattern does not tell; `lengths` are bytes and tokens."""
         lists, total = self._tabulator.tables.turn.lists, len(texts)
         speakers = [SPEAKERS.get(role) for role in roles]
-        counts = dict(places)
+        counts = {turn: count for turn, count, _ in places}
+        ends = {turn: placed for turn, _, placed in places}
         nothing: list[str] = []
         lists["record"] += [number] * total
         lists["turn"] += range(total)
@@ -266,11 +271,21 @@ class Typed:
         lists["previous"] += [None, *speakers[:-1]]
         lists["content_type"] += ["string"] * total
         lists["characters"] += map(len, texts)
-        lists["bytes"] += sizes
+        lists["bytes"] += lengths[0]
         lists["blank"] += [not text or text.isspace() for text in texts]
         lists["placeholders"] += [counts.get(i, 0) for i in range(total)]
         lists["keys"] += [nothing] * total
         lists["literals"] += [literals.get(start + i, nothing) for i in range(total)]
+        lists["placed"] += [ends.get(i) for i in range(total)]
+        lists["tokens"] += lengths[1]
+
+    def _tokens(self, roles: list[tuple[str, ...]], texts: list[str]) -> list[int | None]:
+        """Tokens of all turns; empty when they are not counted."""
+        counter = self._tabulator.turn_tokens
+        if counter is None:
+            return []
+        speakers = [SPEAKERS.get(role) for names in roles for role in names]
+        return [tokens for tokens, _ in map(counter.count, texts, speakers)]
 
     def _images(self, lists: Mapping[str, list[Any]], images: list[Any], first: int) -> None:
         resolve = self._tabulator.resolver.resolve

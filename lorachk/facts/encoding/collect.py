@@ -1,0 +1,146 @@
+"""Fills the tables `tokenizer` and `encoding`: exactly where a tokenizer and the trainer's encoding are known."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
+from typing import Any, cast
+
+from lorachk.facts.collector import ColumnSink, Context, Row
+from lorachk.facts.encoding import bounds, frames
+from lorachk.facts.encoding.exact import Answer, Asked, Job, columns, encode
+from lorachk.facts.encoding.setup import Recipe, Setup
+from lorachk.facts.records.datafile import DataFile
+
+_CHUNK = 512  # records of a job
+_PARALLEL = 6_000  # records from which processes are worth starting
+_ALONE = 500  # records of a dataset that are all encoded one by one
+_SUMS = "f.texts, f.answers, f.last_answer, f.pictures, f.features, f.markers"
+# Records to encode: where they stand, and the sizes of their images in order.
+_WANTED = """
+SELECT f.path, f.record, f."offset", list((i.width, i.height) ORDER BY i.position) FILTER (i.position IS NOT NULL)
+FROM ({which}) f LEFT JOIN image i ON i.path = f.path AND i.record = f.record
+GROUP BY f.path, f.record, f."offset" ORDER BY f.path, f.record
+"""
+
+
+class Encoding:
+    """Encodes the records that are in the sink. `files` are the dataset files by path."""
+
+    def __init__(self, context: Context, recipe: Recipe, used: Setup, files: Mapping[str, DataFile]) -> None:
+        self._context, self._recipe, self._used, self._files = context, recipe, used, files
+        self._sink = cast(ColumnSink, context.sink)
+        self._limit = recipe.run.max_length
+        self._done = self._total = 0
+
+    def fill(self) -> None:
+        """Fill `encoding`, and state what of it is not known."""
+        if self._used.encoder is None:
+            bounds.fill(self._sink, self._recipe, self._used)
+            return
+        self._sink.derive("forms", frames.FORMS)
+        ((records, skipped),) = self._sink.select("SELECT count(*), count(*) FILTER (unread) FROM forms")
+        forms = self._frames() if records > _ALONE else []
+        self._sink.stage("frames", frames.TYPES, forms)
+        self._sink.remake("encoding", frames.rows(self._limit))
+        rest = (
+            'SELECT f.path, f.record, f."offset" FROM forms f LEFT JOIN frames a ON a.form = f.form '  # noqa: S608
+            f"WHERE NOT f.unread AND (a.form IS NULL OR NOT ({frames.surely(self._limit)}))"
+        )
+        ((self._total,),) = self._sink.select(f"SELECT count(*) FROM ({rest})")  # noqa: S608
+        self._sink.add("encoding", self._exact(rest))
+        self._unread()
+        self._unknown(skipped)
+
+    def _frames(self) -> list[dict[str, Any]]:
+        """What each form adds, from samples."""
+        self._sink.derive("sampled", frames.SAMPLES)
+        joined = "SELECT f.* FROM forms f JOIN sampled s ON s.path = f.path AND s.record = f.record"
+        sums = {
+            (path, record): (form, frames.Sums(*numbers))
+            for path, record, form, *numbers in self._sink.select(
+                f"SELECT f.path, f.record, f.form, {_SUMS} FROM ({joined}) f"  # noqa: S608
+            )
+        }
+        samples: dict[int, list[frames.Sample]] = defaultdict(list)
+        for path, answer in self._answers(joined, None, len(sums)):
+            form, numbers = sums[path, answer.record]
+            samples[form].append((numbers, answer))
+        return frames.frames(samples, labels=self._used.labels)
+
+    def _exact(self, which: str) -> Iterator[Row]:
+        for path, answer in self._answers(which, self._limit, self._total):
+            row = columns(answer, labels=self._used.labels)
+            cut = answer.cut
+            over = None if cut is None or self._limit is None else cut.total > self._limit
+            yield {
+                "path": path,
+                "record": answer.record,
+                "max_length": self._limit,
+                **row,
+                "cut": over,
+                "image_cut": None if cut is None or not self._used.labels else bounds.image_is_cut(cut),
+            }
+            self._done += 1
+            self._context.progress(self._done, self._total, "records tokenised")
+
+    def _answers(self, which: str, limit: int | None, count: int) -> Iterator[tuple[str, Answer]]:
+        """Path and answer of the records of a query."""
+        jobs = self._jobs(which, limit)
+        if count < _PARALLEL:
+            for job in jobs:
+                yield from ((job.file.path, answer) for answer in encode(job))
+            return
+        from lorachk.facts.encoding.pool import mapped
+
+        for job, answers in mapped(jobs, self._context.options.workers):
+            yield from ((job.file.path, answer) for answer in answers)
+
+    def _jobs(self, which: str, limit: int | None) -> Iterator[Job]:
+        rows = self._sink.select(_WANTED.format(which=which))
+        for path, several in groupby(rows, key=lambda row: row[0]):
+            file = self._files[path]
+            while chunk := list(islice(several, _CHUNK)):
+                asked = [Asked(record, offset, _sizes(sizes)) for _, record, offset, sizes in chunk]
+                yield Job(self._recipe, file, limit, asked)
+
+    def _unread(self) -> None:
+        """Rows for records with images that could not be counted: only what is known without them."""
+        self._sink.add(
+            "encoding",
+            (
+                {"path": path, "record": record, "max_length": self._limit}
+                for path, record in self._sink.select("SELECT path, record FROM forms WHERE unread")
+            ),
+        )
+
+    def _unknown(self, skipped: int) -> None:
+        sink = self._sink
+        why = f"{skipped:,} records have images that are not counted"
+        why += f": {self._used.no_images}" if self._used.images is None and self._used.no_images else ""
+        ((open_,),) = sink.select("SELECT count(*) FROM encoding WHERE tokens IS NULL AND reason IS NOT NULL")
+        if not self._used.labels:
+            sink.unknown("encoding.supervised", "no trainer given: what is learnt of a record is not known")
+        for column in ("tokens", "text_tokens", "cut", "image_cut", "supervised", "image_tokens"):
+            if skipped:
+                sink.unknown(f"encoding.{column}", why, skipped)
+            if self._limit is None and column in ("cut", "image_cut"):
+                sink.unknown(f"encoding.{column}", bounds.NO_LIMIT)
+        if open_:
+            ((reason,),) = sink.select(
+                "SELECT reason FROM encoding WHERE tokens IS NULL AND reason IS NOT NULL GROUP BY reason "
+                "ORDER BY count(*) DESC LIMIT 1"
+            )
+            sink.unknown("encoding.tokens", f"{open_:,} records cannot be encoded, most: {reason}", open_)
+
+
+def _sizes(found: Iterable[Any] | None) -> tuple[tuple[int, int], ...] | None:
+    """The sizes of a record's images; None when one of them is not known."""
+    sizes = tuple((pair[0], pair[1]) for pair in _pairs(found))
+    return None if any(width is None or height is None for width, height in sizes) else sizes
+
+
+def _pairs(found: Iterable[Any] | None) -> Sequence[tuple[Any, Any]]:
+    # DuckDB gives an unnamed struct as a tuple (2.x) or a dictionary (1.x).
+    return [tuple(one.values()) if isinstance(one, dict) else tuple(one) for one in found or ()]

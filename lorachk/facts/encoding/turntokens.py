@@ -1,0 +1,85 @@
+"""Tokens of each turn's text, counted while the dataset is scanned.
+
+A text is counted for its place in the template (`Around`), so that the tokens of a record are those of its texts, of
+its images and a number that its template adds, which is the same for all records with the same roles. Where that is not
+sure the text is not counted, and `encode` tokenises its record as a whole: white space at its ends (templates trim it,
+or it joins what stands beside it), special tokens in it, images in the middle of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from lorachk.facts.encoding.words import Words
+
+_IMAGE = "<image>"
+_LINE = "<image>\n"
+# Beside added tokens: what trainers look for in a text.
+_LOOKED_FOR = ("<image", "<video", "<audio", "<img", "</img", "<think", "</think", "<bos>", "<eos>")
+_USUAL = frozenset("<[")  # what such tokens begin with
+
+
+class Around(NamedTuple):
+    """What stands beside a speaker's text and is tokenised with it: a blank before it, a text behind it."""
+
+    blank: bool = False
+    after: str = ""
+
+
+class Counting(NamedTuple):
+    """What a process needs to count: the tokenizer's folder, and what stands around each speaker's texts."""
+
+    folder: str
+    around: Mapping[str, Around]
+
+
+class TurnTokens:
+    """Counts turns with one tokenizer."""
+
+    def __init__(self, counting: Counting) -> None:
+        from lorachk.facts.encoding.tokenizer import open_tokenizer
+
+        rust = open_tokenizer(counting.folder).rust
+        self._words = Words(rust)
+        self._around = counting.around
+        special = {token.content for token in rust.get_added_tokens_decoder().values()} | set(_LOOKED_FOR)
+        self._special = re.compile("|".join(map(re.escape, sorted(special, key=len, reverse=True)))).search
+        self._usual = {token[:1] for token in special} <= _USUAL
+
+    def count(self, text: str, speaker: str | None) -> tuple[int | None, str | None]:
+        """Tokens of a text without the placeholders at one of its ends (None: not sure), and at which end they are."""
+        around = self._around.get(speaker or "")
+        if around is None:
+            return None, None
+        placed = None
+        if _IMAGE in text:
+            text, placed = without_images(text)
+            if placed is None:
+                return None, None
+        if not text or text[0].isspace() or text[-1].isspace():
+            return None, placed
+        if (not self._usual or "<" in text or "[" in text) and self._special(text):
+            return None, placed
+        try:
+            return self._words.count(text + around.after if around.after else text, blank=around.blank), placed
+        except (TypeError, UnicodeError):  # a lone surrogate
+            return None, placed
+
+
+def without_images(text: str) -> tuple[str, str | None]:
+    """A text without the placeholders that stand as lines of their own at its start or its end, and where they stood.
+
+    The text as it is, and None, when they stand in another way.
+    """
+    rest = text
+    if text.startswith(_LINE):
+        while rest.startswith(_LINE):
+            rest = rest[len(_LINE) :]
+        placed = "start"
+    else:
+        while rest.endswith("\n" + _IMAGE):
+            rest = rest[: -len(_LINE)]
+        placed = "end"
+    return (text, None) if _IMAGE in rest else (rest, placed)
