@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from lorachk.facts.encoding.cutting import positions
 from lorachk.facts.encoding.pieces import minicpm_text
 from lorachk.facts.encoding.types import ImageBlock, Span, Tokens, Unencodable
 
@@ -118,17 +119,17 @@ class Writer:
         own = {place.occurrence: place.image for place in places}
         out: list[int] = []
         spans: list[Span] = []
-        seen = 0
-        for token in ids:
-            if token == self.id:
-                image = own.get(seen)
-                seen += 1
-                if image is not None:
-                    start = len(out) - self._before
-                    out += self._expansion(image, blocks[image])
-                    spans.append(Span(start, len(out) + self._after))
-                    continue
-            out.append(token)
+        last = 0
+        for occurrence, place in enumerate(positions(ids, self.id)):
+            image = own.get(occurrence)
+            if image is None:
+                continue
+            out += ids[last:place]
+            start = len(out) - self._before
+            out += self._expansion(image, blocks[image])
+            spans.append(Span(start, len(out) + self._after))
+            last = place + 1
+        out += ids[last:]
         return out, spans
 
     def _text(self, image: int, block: ImageBlock) -> str:

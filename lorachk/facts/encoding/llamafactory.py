@@ -21,10 +21,10 @@ from lorachk.facts.encoding.cutting import Marks
 from lorachk.facts.encoding.layout import Writer
 from lorachk.facts.encoding.llamafactory_chat import Chat
 from lorachk.facts.encoding.llamafactory_text import TEXT
-from lorachk.facts.encoding.llamafactory_turns import dialogue, infer_seqlen
+from lorachk.facts.encoding.llamafactory_turns import dialogue, infer_seqlen, mismatch
 from lorachk.facts.encoding.llamafactory_vision import LAYOUTS, VISION
 from lorachk.facts.encoding.steps import Steps, Stepwise
-from lorachk.facts.encoding.stretches import gathered
+from lorachk.facts.encoding.stretches import after_stop, gathered
 from lorachk.facts.encoding.types import (
     Cut,
     Encoded,
@@ -80,7 +80,6 @@ class LlamaFactory(Stepwise):
                 self.writer = Writer(LAYOUTS[chat.images], tokens)
             except Unencodable as problem:  # of no matter to records without images
                 self._no_images = problem
-        newline = tokens.encode("\n")
         writer = self.writer
         self.marks = Marks(
             writer.start_ids if writer else frozenset(),
@@ -89,7 +88,12 @@ class LlamaFactory(Stepwise):
             frozenset(each for each in (self.eos, tokens.eos_id, *self._stops.values()) if each is not None),
             everywhere=not (writer and writer.layout.whole and not writer.layout.exact),
         )
-        self._tail = frozenset(newline) if len(newline) == 1 else frozenset()
+        self._tail = after_stop(self._closing(), self.marks.eos)
+
+    def _closing(self) -> list[int]:
+        """What the template writes behind an answer."""
+        pieces = self._filled(self.chat.assistant.split("{}")[-1], "")
+        return [token for each in pieces for token in (self.tokens.encode(each) if isinstance(each, str) else [each])]
 
     def _stop_words(self) -> None:
         """Stop words become special tokens, the first the EOS token; those that are none yet split the text here."""
@@ -117,8 +121,7 @@ class LlamaFactory(Stepwise):
         thoughtless = self._thoughts(turns)
         slots = [self._slots(number, role, text, system) for number, (role, text) in enumerate(turns)]
         if thoughtless:
-            thought = self.chat.empty_thought if self.chat.thought and self.chat.empty_thought else ""
-            thought = thought or "".join(self.chat.thought or ())
+            thought = self.chat.empty_thought or "".join(self.chat.thought or ())
             for number in thoughtless:  # before the answer with a label, behind the question without
                 if self.thinking:
                     slots[number + 1] = [*self._pieces(thought), *slots[number + 1]]
@@ -258,7 +261,7 @@ class LlamaFactory(Stepwise):
         row = gathered(encoded, blocks, self.marks, spans, tail=self._tail)
         if self.settings.packing and limit is not None and row.kept > limit:
             return row._replace(fate="dropped", reason=f"Dropped lengthy example with length {row.kept} > {limit}.")
-        if fault := self._mismatch(row, blocks):
+        if self.writer and blocks and (fault := mismatch(self.writer.layout, row)):
             return row._replace(fate="crash", reason=fault)
         if row.kept < row.total and row.fate == "kept":
             return row._replace(fate="changed", reason=f"{row.total - row.kept} of {row.total} tokens are cut off")
@@ -287,15 +290,3 @@ class LlamaFactory(Stepwise):
         if efficient:
             spans.append(Span(len(encoded.ids) - 1, len(encoded.ids)))
         return sorted(spans)
-
-    def _mismatch(self, row: Cut, blocks: list[ImageBlock]) -> str | None:
-        """What the collator or the model's forward raises after the cut, or None."""
-        if self.writer is None or not blocks:
-            return None
-        if self.writer.layout.exact and row.features != row.features_wanted:
-            return (
-                f"Image features and image tokens do not match: tokens: {row.features}, features {row.features_wanted}"
-            )
-        if self.writer.layout.whole and not self.writer.layout.exact and row.starts != row.ends:
-            return f"RuntimeError in get_mm_inputs: {row.starts} image starts and {row.ends} ends"
-        return None

@@ -1,11 +1,11 @@
-"""What hiyouga/LLaMA-Factory (ff6d4d1) makes of a record's turns, and how many tokens of each it keeps."""
+"""What hiyouga/LLaMA-Factory (ff6d4d1) makes of a record's turns, how much of each it keeps, and what that breaks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lorachk.facts.encoding.layout import standin
-from lorachk.facts.encoding.types import Message, Unencodable
+from lorachk.facts.encoding.layout import Layout, standin
+from lorachk.facts.encoding.types import Cut, Message, Unencodable
 
 _CALLS = ("function_call", "tool_call")  # written by the template's tool format
 _ROLES = {"user": "user", "assistant": "assistant", "tool": "observation"}
@@ -41,3 +41,12 @@ def dialogue(messages: Sequence[Message]) -> tuple[str, list[tuple[str, str]]]:
     if not turns or len(turns) % 2:
         raise Unencodable(f"Invalid message count: {len(turns)} turns", "dropped")
     return system, turns
+
+
+def mismatch(layout: Layout, row: Cut) -> str | None:
+    """What the collator or the model's forward raises after the cut, or None."""
+    if layout.exact and row.features != row.features_wanted:
+        return f"Image features and image tokens do not match: tokens: {row.features}, features {row.features_wanted}"
+    if layout.whole and not layout.exact and row.starts != row.ends:
+        return f"RuntimeError in get_mm_inputs: {row.starts} image starts and {row.ends} ends"
+    return None

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from lorachk.facts.encoding.cutting import Marks, left
+from lorachk.facts.encoding.cutting import Marks, left, positions
 from lorachk.facts.encoding.llava_conversations import VICUNA, Conversation, conversation, prompt, rounds
 from lorachk.facts.encoding.steps import Steps, Stepwise
 from lorachk.facts.encoding.types import (
@@ -193,15 +193,17 @@ class Llava(Stepwise):
         out: list[int] = []
         labels: list[bool] = []
         spans: list[Span] = []
-        for token, label in zip(ids, trained, strict=True):
-            if token != IMAGE:
-                out.append(token)
-                labels.append(label)
-                continue
+        last = 0
+        for place in positions(ids, IMAGE):
+            out += ids[last:place]
+            labels += trained[last:place]
             features = blocks[min(len(spans), len(blocks) - 1)].features
             spans.append(Span(len(out), len(out) + features))
             out += [IMAGE] * features
             labels += [False] * features
+            last = place + 1
+        out += ids[last:]
+        labels += trained[last:]
         fate, reason = "kept", None
         if len(spans) > len(blocks):
             fate, reason = "crash", f"IndexError: index is out of bounds: {len(spans)} <image>, {len(blocks)} image(s)"

@@ -40,6 +40,12 @@ def gathered(
     )
 
 
+def after_stop(ids: Sequence[int], stops: frozenset[int]) -> frozenset[int]:
+    """The tokens that follow the last stop in what closes a turn."""
+    last = max((n for n, token in enumerate(ids) if token in stops), default=len(ids))
+    return frozenset(ids[last + 1 :])
+
+
 def _joined(encoded: Encoded, spans: Sequence[Span], unlabelled: frozenset[int]) -> Encoded:
     """The record that the stretches make."""
     ids: list[int] = []

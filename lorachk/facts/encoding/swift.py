@@ -20,7 +20,7 @@ from difflib import get_close_matches
 
 from lorachk.facts.encoding.cutting import Marks
 from lorachk.facts.encoding.steps import Steps, Stepwise
-from lorachk.facts.encoding.stretches import NONE, gathered
+from lorachk.facts.encoding.stretches import NONE, after_stop, gathered
 from lorachk.facts.encoding.swift_contexts import Context, joined, label_separators, loss_scale
 from lorachk.facts.encoding.swift_images import HOLE, LAYOUTS, Images
 from lorachk.facts.encoding.swift_templates import OTHERS, TEMPLATES, Meta
@@ -77,7 +77,7 @@ class Swift(Stepwise):
         self._suffix = self._filled(meta.suffix, "")
         self._start, self._end = self._around() if meta.add_bos else ([], [])
         stops = {tokens.id_of(meta.suffix.strip()), tokens.id_of(meta.suffix), tokens.eos_id, *self._end[:1]}
-        images, newline = self.images, tokens.encode("\n")
+        images = self.images
         self.marks = Marks(
             images.starts if images else NONE,
             images.ends if images else NONE,
@@ -85,7 +85,8 @@ class Swift(Stepwise):
             frozenset(stop for stop in stops if stop is not None),
             everywhere=not (images and images.layout.placeholder == "<unk>"),
         )
-        self._tail = frozenset(newline) if len(newline) == 1 else NONE
+        closing = [token for part in self._suffix for token in (tokens.encode(part) if isinstance(part, str) else part)]
+        self._tail = after_stop(closing, self.marks.eos)
 
     def _around(self) -> tuple[list[int], list[int]]:
         """What the tokenizer puts before and after a text."""
