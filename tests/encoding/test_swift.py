@@ -286,5 +286,8 @@ def test_names(folders: dict[str, Path]) -> None:
         make(tokens, None, Settings(template="qwen", truncation="middle"))
     with pytest.raises(Unencodable, match="--loss_scale hermes"):
         make(tokens, None, Settings(template="qwen", loss_scale="hermes"))
+    with pytest.raises(Unencodable, match="several for models of this family"):
+        make(tokens, "llava_next", Settings())
+    assert make(tokens, "minicpmv26", Settings()).meta is TEMPLATES["minicpmv2_6"]
     for name in TEMPLATES:
         make(tokens, None, Settings(template=name))

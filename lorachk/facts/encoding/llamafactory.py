@@ -6,6 +6,10 @@ images into the turns before. data/processor/supervised.py cuts turn by turn: as
 is the end of a question, the end of an answer, or both; nothing is dropped and nothing is said. With `mask_history` the
 last turn comes first. Image tokens that are cut are missed in the model's forward pass.
 
+Compared with its own encode_multiturn, plugins and supervised processor on 23,797 drawn records, in 114 templates and
+five tokenizers, images and their processors stood in for: every id and label was the same. Written without such a run:
+qwen2_audio, and the images of video_llava and llama4.
+
 Not modelled: calls of functions and lists of tools, videos and audio, a template parsed from the tokenizer's chat
 template (no `template`), `tool_format`, `preserve_thinking`.
 

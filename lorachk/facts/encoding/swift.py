@@ -9,6 +9,10 @@ multimodal model takes another random row in its place. `left` and `right` never
 tokens, so that markers and text around them go first. `split`, for pre-training only, makes several rows, of which the
 row here is the first.
 
+Compared with its own templates and `_encode_truncated` on 17,693 drawn records, in 58 templates and five tokenizers,
+images and their processors stood in for: on 11,185 every id and label was the same, on 6,225 the length that is too
+long, on 283 both refused. Not run: images of internvl_hf and llava_llama3_1_hf, cuts of llava_onevision_hf.
+
 Not modelled: tools, videos, the jinja backend, loss scales of agents, `loss` in a message, templates in OTHERS.
 """
 
@@ -22,7 +26,7 @@ from lorachk.facts.encoding.cutting import Marks
 from lorachk.facts.encoding.steps import Steps, Stepwise
 from lorachk.facts.encoding.stretches import NONE, after_stop, gathered
 from lorachk.facts.encoding.swift_contexts import Context, joined, label_separators, loss_scale
-from lorachk.facts.encoding.swift_images import HOLE, LAYOUTS, Images
+from lorachk.facts.encoding.swift_images import HOLE, LAYOUTS, Images, truncated
 from lorachk.facts.encoding.swift_templates import OTHERS, TEMPLATES, Meta
 from lorachk.facts.encoding.swift_turns import Rounds, rounds
 from lorachk.facts.encoding.types import (
@@ -38,15 +42,27 @@ from lorachk.facts.encoding.types import (
 )
 
 _SLOT = re.compile(r"\{(bos|eos)\}")
+# The template of a family's models (swift/model/models), where all have the same.
+_BY_FAMILY = {
+    "minicpmv26": "minicpmv2_6",
+    "minicpmv4": "minicpmv4",
+    "minicpmv45": "minicpmv4_5",
+    "minicpmv46": "minicpmv4_6",
+    "minicpmo": "minicpmo",
+    "llava": "llava1_5_hf",
+    "llava_onevision": "llava_onevision_hf",
+    "gemma3": "gemma3_vision",
+    **{name: name for name in ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5")},
+}
 _STANDIN = re.compile("\0(\\d+)\0")
 _TRUNCATIONS = ("delete", "raise", "left", "right", "split")
 
 
-def make(tokenizer: Tokens, _family: str | None, settings: Settings) -> Swift:
-    """The encoder of the template in the settings. Raises Unencodable."""
-    name = settings.template
+def make(tokenizer: Tokens, family: str | None, settings: Settings) -> Swift:
+    """The encoder of the template in the settings, else of the family's. Raises Unencodable."""
+    name = settings.template or _BY_FAMILY.get(family or "")
     if name is None:
-        raise Unencodable("no template is known; ms-swift takes it from the model's type", None)
+        raise Unencodable("no template is given, and ms-swift has several for models of this family", None)
     if name in OTHERS:
         raise Unencodable(f"ms-swift's template {name} is not modelled", None)
     if name not in TEMPLATES:
@@ -241,7 +257,7 @@ class Swift(Stepwise):
             row = gathered(encoded, blocks, self.marks, whole, tail=self._tail)
             reason = f"Current length of row({total}) is larger than the max_length({limit})."
             return row._replace(fate=self.fate, reason=reason)
-        spans = [Span(0, limit)] if strategy == "split" else self._kept(encoded.ids, limit, strategy)
+        spans = [Span(0, limit)] if strategy == "split" else truncated(encoded.ids, limit, strategy, self.images)
         first = frozenset((spans[0].start,)) if spans else NONE
         row = gathered(encoded, blocks, self.marks, spans, tail=self._tail, unlabelled=first)
         if strategy == "split":
@@ -259,21 +275,6 @@ class Swift(Stepwise):
             return row
         reason = "image_bound counts tokens that were cut: features are put in the places of other tokens"
         return row._replace(fate="crash" if last >= row.kept else "changed", reason=reason)
-
-    def _kept(self, ids: list[int], limit: int, strategy: str) -> list[Span]:
-        """`_truncate`: all placeholder tokens, and of the others as many as there is room for."""
-        protected = self.images.protected if self.images else NONE
-        others = [n for n, token in enumerate(ids) if token not in protected]
-        room = limit - (len(ids) - len(others))
-        chosen = set() if room <= 0 else set(others[-room:] if strategy == "left" else others[:room])
-        spans: list[Span] = []
-        for position, token in enumerate(ids):
-            if token in protected or position in chosen:
-                if spans and spans[-1].end == position:
-                    spans[-1] = Span(spans[-1].start, position + 1)
-                else:
-                    spans.append(Span(position, position + 1))
-        return spans
 
     def _judged(self, row: Cut, blocks: list[ImageBlock]) -> Cut:
         if blocks and self.marks.everywhere and row.features != row.features_wanted:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from lorachk.facts.encoding.pieces import minicpm_text
-from lorachk.facts.encoding.types import ImageBlock, Tokens, Unencodable
+from lorachk.facts.encoding.types import ImageBlock, Span, Tokens, Unencodable
 
 _CACHED = 4096  # blocks; a block of MiniCPM-V is about 700 tokens
 HOLE = "\0"  # a place of its own in the dialogue, which splits the text around it
@@ -111,7 +111,23 @@ class Images:
             return self._encoded(f"\n\n<start_of_image>{soft}<end_of_image>\n\n")
         if layout.kind == "block":
             text = minicpm_text(block, number, layout.placeholder, image_id=self._image_id)
-            if layout.token is None:
-                text = text.removesuffix("\n") + "\n"
+            text = text.removesuffix("\n") + ("\n" if layout.token is None else "")  # else the tag has it
             return self._encoded(text)
         return [self.placeholder] * block.features
+
+
+def truncated(ids: list[int], limit: int, strategy: str, images: Images | None) -> list[Span]:
+    """`_truncate`: all placeholder tokens, and of the others as many as there is room for."""
+    protected: frozenset[int] = images.protected if images else frozenset()
+    others = [n for n, token in enumerate(ids) if token not in protected]
+    room = limit - (len(ids) - len(others))
+    chosen = set() if room <= 0 else set(others[-room:] if strategy == "left" else others[:room])
+    spans: list[Span] = []
+    for position, token in enumerate(ids):
+        if token not in protected and position not in chosen:
+            continue
+        if spans and spans[-1].end == position:
+            spans[-1] = Span(spans[-1].start, position + 1)
+        else:
+            spans.append(Span(position, position + 1))
+    return spans
