@@ -265,6 +265,13 @@ def test_a_cut_image_stops_the_run(folders: dict[str, Path]) -> None:
     assert (fits.fate, fits.features, fits.ends_with_eos, fits.kept) == ("kept", 64, True, len(encoded.ids))
 
 
+def test_packing_takes_a_token_off_the_limit(folders: dict[str, Path]) -> None:
+    encoder = make(open_tokenizer(folders["bytes"]), None, Settings(template="llama3", packing=True))
+    encoded = encoder.encode([Message("user", "user", ("hi",)), Message("assistant", "assistant", ("yo",))], [])
+    size = len(encoded.ids)
+    assert (encoder.cut(encoded, [], size + 1).kept, encoder.cut(encoded, [], size).kept) == (size, size - 1)
+
+
 def test_names(folders: dict[str, Path]) -> None:
     tokens = open_tokenizer(folders["bytes"])
     assert len(TEMPLATES) + len(OTHERS) == 124

@@ -259,7 +259,9 @@ class LlamaFactory(Stepwise):
         return Encoded(ids, supervised, spans, relabelled, fate, reason, turns)
 
     def cut(self, encoded: Encoded, blocks: list[ImageBlock], limit: int | None) -> Cut:
-        """Apply cutoff_len turn by turn."""
+        """Apply cutoff_len turn by turn; with packing it is one less (hparams/data_args.py)."""
+        if limit is not None and self.settings.packing:
+            limit -= 1
         total = len(encoded.ids)
         spans = [Span(0, total)] if limit is None or total <= limit else self._spans(encoded, limit)
         row = gathered(encoded, blocks, self.marks, spans, tail=self._tail)
