@@ -207,6 +207,8 @@ def test_names(folders: dict[str, Path]) -> None:
     tokens = open_tokenizer(folders["bytes"])
     with pytest.raises(Unencodable, match="KeyError: --conv_style vicuna"):
         make(tokens, None, Settings(template="vicuna"))
+    with pytest.raises(Unencodable, match="no --conv_style is given"):
+        make(tokens, None, Settings())
     with pytest.raises(Unencodable, match="internvl_zh"):
         make(tokens, None, Settings(template="internvl_zh"))
     encoder = make(tokens, None, Settings(template="internvl2_5"))

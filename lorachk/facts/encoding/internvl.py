@@ -63,7 +63,9 @@ STYLES = {
 
 def make(tokenizer: Tokens, _family: str | None, settings: Settings) -> InternVL:
     """The encoder of --conv_style. Raises Unencodable."""
-    name = settings.template or "internlm2-chat"  # data_args.conv_style's default
+    name = settings.template
+    if name is None:  # the script's default fits few of its models, and its recipes all state another
+        raise Unencodable("no --conv_style is given; the script's default, internlm2-chat, is for InternLM2", None)
     if name not in STYLES:
         if name == "internvl_zh":
             raise Unencodable("how --conv_style internvl_zh masks its labels is not modelled", None)

@@ -64,8 +64,9 @@ class Llava(Stepwise):
         self.conv: Conversation = conversation(settings.template) if images else VICUNA
         config: dict[str, Any] = getattr(tokens, "config", None) or {}
         self.legacy = config.get("legacy") is not False
-        self.pad = tokens.pad_id if settings.template == "v0" else tokens.unk_id
-        if self.pad is None and settings.template != "v0":
+        own = settings.template in (None, "v0")  # the default of --version; it keeps the tokenizer's padding token
+        self.pad = tokens.pad_id if own else tokens.unk_id
+        if self.pad is None and not own:
             raise Unencodable("TypeError: the tokenizer has no unknown token, which is made the padding token")
         self.wrapped = bool(settings.mm_use_im_start_end)
         if self.wrapped and tokens.id_of("<im_start>") is None:
