@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lorachk.facts.encoding.drawing import Drawing
+    from lorachk.facts.encoding.histogram import Lengths
+    from lorachk.facts.encoding.imagesizes import Sizes
 
 
 class Severity(IntEnum):
@@ -76,6 +81,10 @@ class Report:
     tables: dict[str, list[dict[str, Any]]] = field(
         default_factory=dict
     )  # rows a renderer may show: fit, gpu, rehearsal ...
+    lengths: Lengths | None = None  # tokens per record, as a histogram for people
+    sizes: Sizes | None = None  # of the images
+    heaviest: list[dict[str, Any]] | None = None  # records, when they were asked for
+    drawing: Drawing | None = None  # what a picture shows, when one was asked for
     seconds: float = 0.0
     exit_code: int = 0
 

@@ -11,6 +11,7 @@ from lorachk.engine.gather import gather
 from lorachk.engine.judge import judge
 from lorachk.engine.rules import load_rules
 from lorachk.engine.select import REHEARSAL, Selection, serves, validated
+from lorachk.engine.shown import show_tokens
 from lorachk.engine.store import Limits, Store
 from lorachk.facts.collector import Context, Options
 from lorachk.launchers.resolve import Resolved
@@ -35,10 +36,13 @@ def run_command(
     facts: Path | None = None,
     save: Path | None = None,
     rehearse: bool = True,
+    worst: int | None = None,
+    draw: bool = False,
     limits: Limits | None = None,
 ) -> Report:
     """Gather and judge. With `facts`, judge what another run saved and look at nothing here.
 
+    `worst` heaviest records, and with `draw` the numbers of a picture, come with the report.
     Raises UsageError when lorachk cannot run with what it was given.
     """
     started = time.monotonic()
@@ -52,6 +56,7 @@ def run_command(
             table for page in pages if selection.selects(page) and not selection.ignores(page) for table in page.reads
         }
         wanted |= set(_SHOWS[command]) if not selection.select else set()
+        wanted |= {"dataset", "record", "image", "encoding"} if worst or draw else set()
         if facts:
             store.load(facts)
         else:
@@ -67,6 +72,8 @@ def run_command(
         report.facts = {t: store.count(t) for t in sorted(store.collected - {"unknown"})}
         report.tables = {t: store.rows(t) for t in _ROWS_SHOWN if t in store.collected}
         report.notes = _notes(store)
+        if command in ("data", "check"):
+            show_tokens(store, report, worst=worst, draw=draw)
     report.seconds = time.monotonic() - started
     return report
 

@@ -17,6 +17,7 @@ VERSION = 1
 
 def render(report: Report, options: Options) -> str:  # noqa: ARG001
     """Everything the report knows. Sizes are bytes, times are seconds, lines and columns count from 1."""
+    heaviest = {} if report.heaviest is None else {"worst": report.heaviest}
     return dump_json(
         {
             "version": VERSION,
@@ -32,6 +33,7 @@ def render(report: Report, options: Options) -> str:  # noqa: ARG001
             "notes": report.notes,
             "facts": report.facts,
             "tables": report.tables,
+            **heaviest,
             "seconds": round(report.seconds, 3),
         }
     )

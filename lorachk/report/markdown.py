@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lorachk.engine.finding import Finding, Report, Severity, Skipped
+from lorachk.engine.finding import Finding, Report, Severity, Skipped, percent
 from lorachk.report import Options, fit, rehearsed
 from lorachk.report.escape import clipped, markdown, markdown_cell, no_commands, sentence
 from lorachk.report.words import (
@@ -28,6 +28,8 @@ def render(report: Report, options: Options) -> str:
     """Verdict, one section per finding, memory and rehearsal, then what was not judged, folded."""
     parts = ["## lorachk", f"**{verdict(report)}** {markdown(looked_at(report))}"]
     parts += [_finding(f, options) for f in worst_first(report)]
+    parts += _lengths(report) if report.lengths else []
+    parts += _heaviest(report, options) if report.heaviest else []
     parts += _tables(report)
     parts += _folded("skipped", report.skipped) + _folded("ignored", report.ignored)
     if report.notes:
@@ -59,6 +61,36 @@ def _finding(finding: Finding, options: Options) -> str:
     if fix := short_fix(finding.fix):
         lines += ["", f"**Fix:** {markdown(fix)}"]
     return "\n".join(lines)
+
+
+def _lengths(report: Report) -> list[str]:
+    from lorachk.report.bars import kinds_in
+    from lorachk.report.lengths import beyond, known, longest, pictures, undecided
+
+    lengths = report.lengths
+    assert lengths
+    kinds = kinds_in(lengths.bins)
+    head = ["tokens", "records", *(kind.words for kind in kinds)]
+    body = []
+    for row in lengths.bins:
+        shares = [percent(getattr(row, kind.name), row.tokens) if row.tokens else "-" for kind in kinds]
+        over = " (over the limit)" if lengths.limit is not None and row.low > lengths.limit else ""
+        body.append([f"{row.low:,} to {row.high:,}{over}", f"{row.records:,}", *shares])
+    limit = f"limit {lengths.limit:,}: " if lengths.limit is not None else ""
+    said = [f"{limit}{beyond(lengths)}; {longest(lengths)}", undecided(lengths), known(lengths)]
+    said += [pictures(report.sizes)] if report.sizes else []
+    said.append("per cent: of the tokens of these records")
+    parts = ["### Tokens per record", "\n".join(f"- {markdown(text)}" for text in said if text), _table(head, body)]
+    return ["\n\n".join(parts)]
+
+
+def _heaviest(report: Report, options: Options) -> list[str]:
+    from lorachk.report.heaviest import HEAD, caption, cells, verdict, where, why
+
+    rows = report.heaviest or []
+    head = [*HEAD, "verdict", "record", "reason"]
+    body = [[*cells(row), verdict(row), where(row, options.root), why(row)] for row in rows]
+    return [f"### {caption(rows)}\n\n{_table(head, body)}"]
 
 
 def _tables(report: Report) -> list[str]:

@@ -33,6 +33,14 @@ def render(report: Report, options: Options) -> str:
     with console.capture() as captured:
         for _, group in groupby(worst_first(report), key=lambda f: (f.severity, f.rule)):
             _rule(console, list(group), options)
+        if report.lengths:
+            from lorachk.report.terminal_lengths import histogram
+
+            histogram(console, report.lengths, report.sizes)
+        if report.heaviest:
+            from lorachk.report.terminal_heaviest import heaviest
+
+            heaviest(console, report.heaviest, options)
         if report.tables.get("fit") or report.tables.get("rehearsal"):
             from lorachk.report.terminal_tables import tables  # rich's tables, a tenth of a small run
 
