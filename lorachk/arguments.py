@@ -65,6 +65,7 @@ def parser() -> Parser:
     judging, run, data, model, train = _judging(), _run_options(), _data_options(), _model_options(), _train_options()
     sub = add("data", "check the dataset: structure, roles, placeholders, images, image tokens", judging, run, data)
     sub.add_argument("files", nargs="*", metavar="FILE", help="dataset files (JSON array or JSONL); else lorachk.toml")
+    _tokens(sub)
     _fixing(sub)
     sub = add(
         "model", "check the launch configuration and the model, estimate VRAM per ZeRO stage", judging, run, model
@@ -118,6 +119,14 @@ def _sql(sub: Parser) -> None:
     group.add_argument("--output", metavar="FILE", help="write the answer to FILE")
     group.add_argument("--limit", type=_positive, metavar="N", help="rows shown (on a terminal 100, else all)")
     group.add_argument("--no-skips", action="store_true", help="exit 3 when a fact that the query reads is unknown")
+
+
+def _tokens(data: Parser) -> None:
+    group = data.add_argument_group("tokens")
+    group.add_argument("--worst", type=_positive, metavar="N", help="list the N records with the most tokens")
+    group.add_argument(
+        "--plot", metavar="FILE", help="draw lengths, the limit and image sizes: .png, .svg or .pdf (needs matplotlib)"
+    )
 
 
 def _fixing(data: Parser) -> None:

@@ -34,6 +34,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the copy and judge it, or show the diff. Raises UsageError for options that do not go together."""
     if not (arguments.fix or arguments.diff):
         raise UsageError("it says which fixes, not what to do", where="--unsafe-fixes", hint="add --fix or --diff")
+    if arguments.plot:
+        hint = "lorachk data --plot lengths.png fixed.json draws the copy"
+        raise UsageError("it draws a dataset as it is", where="--plot", hint=hint)
+    if arguments.worst and arguments.diff:
+        raise UsageError("it goes with the report, which --diff does not make", where="--worst", hint="leave it out")
     if arguments.facts:
         raise UsageError("facts hold no text to repair", where="--facts", hint="name the dataset file")
     if arguments.fix and not arguments.output and not arguments.diff:

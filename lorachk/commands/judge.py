@@ -18,12 +18,28 @@ from lorachk.launchers.resolve import Lint, Resolved, resolve
 def run(arguments: argparse.Namespace) -> int:
     """Judge, and write the report where it was asked for; returns the exit code. Raises UsageError."""
     facts = facts_file(arguments)
+    plot = _plot(arguments)
     resolved = resolve(resolve_options(arguments))
     if not facts:
         require_input(arguments.command, resolved.run)
     report = judged(arguments, resolved, facts)
     written(arguments, resolved.lint, report, Path(arguments.output) if arguments.output else None)
+    if plot:
+        from lorachk.report.plot import save
+
+        save(report.drawing, plot)
     return report.exit_code
+
+
+def _plot(arguments: argparse.Namespace) -> Path | None:
+    """The file of --plot. Raises UsageError when it could not be written: before the dataset is read."""
+    if not getattr(arguments, "plot", None):
+        return None
+    from lorachk.report.plot import ready
+
+    path = Path(arguments.plot)
+    ready(path)
+    return path
 
 
 def judged(arguments: argparse.Namespace, resolved: Resolved, facts: Path | None = None) -> Report:
@@ -39,6 +55,8 @@ def judged(arguments: argparse.Namespace, resolved: Resolved, facts: Path | None
             facts=facts,
             save=Path(arguments.save) if arguments.save else None,
             rehearse=not getattr(arguments, "no_train", False),
+            worst=getattr(arguments, "worst", None),
+            draw=bool(getattr(arguments, "plot", None)),
         )
     report.exit_code = exit_code(report, fail_on=_fail_on(arguments, lint), no_skips=arguments.no_skips)
     return report

@@ -62,12 +62,17 @@ def put(text: str, output: Path | None = None) -> None:
     """Print `text`, or write it to `output`, which appears whole or not at all; UsageError when it cannot."""
     if output is None or str(output) == "-":
         _print(text)
-        return
+    else:
+        keep(text.encode("utf-8", "backslashreplace"), output, "the report")
+
+
+def keep(data: bytes, output: Path, what: str) -> None:
+    """Write `data` to `output`, which appears whole or not at all; UsageError that names `what` when it cannot."""
     try:
-        _save(text, output)
+        _save(data, output)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UsageError(f"cannot write the report: {reason}", where=str(output)) from error
+        raise UsageError(f"cannot write {what}: {reason}", where=str(output)) from error
 
 
 def _print(text: str) -> None:
@@ -80,8 +85,7 @@ def _print(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _save(text: str, output: Path) -> None:
-    data = text.encode("utf-8", "backslashreplace")
+def _save(data: bytes, output: Path) -> None:
     target = output.resolve()  # a link stays a link
     if target.exists() and not stat.S_ISREG(target.stat().st_mode):  # /dev/stdout, a pipe; a folder fails here
         target.write_bytes(data)
