@@ -24,7 +24,7 @@ from lorachk.report.plot.style import (
 from lorachk.report.words import plural
 
 _FILLS = {"image": IMAGE, "text": TEXT, "supervised": SUPERVISED, "unlabelled": UNLABELLED}
-_NEAR = 1.6  # a limit above the longest record by up to this factor still has its place on the axis
+_NEAR = 1.6  # a limit beyond the records by up to this factor still has its place on the axis
 
 
 def draw(top: Any, below: Any, lengths: Lengths) -> None:
@@ -38,7 +38,7 @@ def draw(top: Any, below: Any, lengths: Lengths) -> None:
     top.tick_params(labelbottom=False)
     below.set_xlabel(f"tokens per record, template and images included{' (log scale)' if lengths.growing else ''}")
     if lengths.limit is not None:
-        _limit(top, below, lengths, high)
+        _limit(top, below, lengths, low, high)
 
 
 def _axis(axes: Any, lengths: Lengths) -> tuple[float, float]:
@@ -46,11 +46,11 @@ def _axis(axes: Any, lengths: Lengths) -> tuple[float, float]:
     low, high = float(lengths.bins[0].low - 1), float(lengths.bins[-1].high)
     if lengths.growing:
         low = max(low, 0.8)
-    limit = lengths.limit
-    if limit is not None:
-        low = min(low, limit * 0.9)
-        if high < limit <= high * (_NEAR if not lengths.growing else _NEAR**4):
-            high = limit * (1.05 if not lengths.growing else 1.3)
+    limit, near = lengths.limit, _NEAR**4 if lengths.growing else _NEAR
+    if limit is not None and high < limit <= high * near:
+        high = limit * (1.3 if lengths.growing else 1.05)
+    elif limit is not None and low > limit >= (low / near if lengths.growing else low - 2 * (high - low)):
+        low = limit * (0.8 if lengths.growing else 1)
     if lengths.growing:
         axes.set_xscale("log", base=2)
         axes.set_xlim(low, high)
@@ -108,15 +108,17 @@ def _kinds(axes: Any, lengths: Lengths) -> None:
     axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=4, borderaxespad=0.1)
 
 
-def _limit(top: Any, below: Any, lengths: Lengths, high: float) -> None:
+def _limit(top: Any, below: Any, lengths: Lengths, low: float, high: float) -> None:
     """The limit as a line through both panels, or an arrow to where it would be; what lies beyond it beside it."""
     limit = lengths.limit
     assert limit is not None
     color = OVER if lengths.longer or lengths.undecided else FITS
     words, style = beyond(lengths), {"va": "top", "color": color, "fontweight": "bold", "linespacing": 1.4}
-    if limit > high:
-        words = f"limit {limit:,} →\n{words}"
-        top.text(0.995, 0.97, words, transform=top.transAxes, ha="right", **style)
+    if not low <= limit <= high:
+        above = limit > high
+        words = f"limit {limit:,} →\n{words}" if above else f"← limit {limit:,}\n{words}"
+        place = {"x": 0.995, "ha": "right"} if above else {"x": 0.005, "ha": "left"}
+        top.text(y=0.97, s=words, transform=top.transAxes, **place, **style)
         return
     for axes in (top, below):
         axes.axvspan(limit, top.get_xlim()[1], color=OVER, alpha=0.07, linewidth=0, zorder=0)

@@ -11,6 +11,7 @@ FITS, FITS_BOUND = "#4B5D6E", "#B9C5D0"
 INK, FAINT = "#222222", "#666666"
 # Light to dark, for what grows.
 STEPS = ("#B5D4EA", "#7FB4DA", "#3F8FC4", "#0A649E", "#00304F")
+_TICKS = 3  # fewer powers of two tell no scale
 _FEWEST = 20  # bins that an axis has room for
 _LOG = 100  # the highest bar is this many times the lowest: a linear axis would hide the low ones
 
@@ -84,10 +85,13 @@ def doubling(axis: Any, low: float, high: float, most: int = 5) -> None:
     """Ticks of a logarithmic axis at powers of two, at most about so many as can be read."""
     from math import ceil, floor, log2
 
-    from matplotlib.ticker import FixedLocator, NullLocator
+    from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
     first, last = ceil(log2(max(low, 1))), floor(log2(max(high, 2)))
     each = max(1, ceil((last - first) / most))
-    axis.set_major_locator(FixedLocator([2.0**n for n in range(first, last + 1, each)]))
+    ticks = [2.0**n for n in range(first, last + 1, each)]
+    if len(ticks) < _TICKS:  # a short stretch
+        ticks = [t for t in MaxNLocator(4, integer=True).tick_values(low, high) if low <= t <= high]
+    axis.set_major_locator(FixedLocator(ticks))
     axis.set_minor_locator(NullLocator())
     thousands(axis)
