@@ -6,10 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from lorachk.facts.collector import ColumnSink, Context, Row
-from lorachk.facts.encoding import imagetokens
-from lorachk.facts.encoding.collect import Encoding
-from lorachk.facts.encoding.describe import tokenizer_rows
-from lorachk.facts.encoding.setup import Recipe, Setup
+from lorachk.facts.encoding.setup import NO_LIMIT, Recipe, Setup
 from lorachk.facts.imagefile import ImageFacts
 from lorachk.facts.images import DECODED, SEED, inspect_all
 from lorachk.facts.records.datafile import DataFile
@@ -108,13 +105,32 @@ class Later:
     # -- tokens
 
     def _tokens(self) -> None:
-        if self._setup.images is None:
+        """Tokens of images and records. What does it is imported when there is something to do."""
+        sink, used = self._sink, self._setup
+        if used.images is None:
             for column in ("tokens", "pieces", "features", "refused"):
-                self._sink.unknown(f"image.{column}", self._setup.no_images or "not counted")
+                sink.unknown(f"image.{column}", used.no_images or "not counted")
         else:
-            imagetokens.fill(self._sink, self._setup.images)
-        self._sink.add("tokenizer", tokenizer_rows(self._setup, self._recipe))
-        Encoding(self._context, self._recipe, self._setup, self._files).fill()
+            from lorachk.facts.encoding import imagetokens
+
+            imagetokens.fill(sink, used.images)
+        if used.tokenizer is None and used.problem is None:
+            sink.add("tokenizer", [])
+        else:
+            from lorachk.facts.encoding.describe import tokenizer_rows
+
+            sink.add("tokenizer", tokenizer_rows(used, self._recipe))
+        if used.encoder is not None:
+            from lorachk.facts.encoding.collect import Encoding
+
+            Encoding(self._context, self._recipe, used, self._files).fill()
+        elif self._recipe.run.max_length is None or used.images is None:
+            reason = NO_LIMIT if self._recipe.run.max_length is None else used.no_images or used.no_encoder
+            sink.unknown("encoding", reason or "not counted")
+        else:
+            from lorachk.facts.encoding import bounds
+
+            bounds.fill(sink, self._recipe, used)
 
     # -- verdicts
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from lorachk.facts.collector import ColumnSink, Row
 from lorachk.facts.encoding.setup import Recipe, Setup
-from lorachk.facts.encoding.types import Cut
 from lorachk.facts.records.lengths import Measured, measure
 from lorachk.facts.records.verdicts.minicpmv import Length
 from lorachk.facts.records.verdicts.minicpmv import cut as minicpmv_cut
 from lorachk.families.visual.minicpmv import MAX_SLICE_NUMS
 
-NO_LIMIT = "no token limit: give --max-length or the trainer's own option (model_max_length)"
 _CLOSE = "close to the token limit, or an image could not be read; only the tokenizer can tell"
 # A turn with a visible character beside its placeholders is a token at least.
 _LEAST = """
@@ -28,11 +26,9 @@ FROM record r LEFT JOIN (
 
 
 def fill(sink: ColumnSink, recipe: Recipe, used: Setup) -> None:
-    """Fill `encoding` with bounds, and state what only a tokenizer can tell."""
+    """Fill `encoding` with bounds, and state what only a tokenizer can tell. There must be a limit."""
     limit, why = recipe.run.max_length, used.no_encoder or "no tokenizer"
-    if limit is None or used.images is None:
-        sink.unknown("encoding", NO_LIMIT if limit is None else used.no_images or why)
-        return
+    assert limit is not None
     # The frames that are assumed around a text are those of MiniCPM-V's templates.
     if (recipe.run.family or "").startswith("minicpm"):
         slices = recipe.run.max_slice_nums
@@ -65,8 +61,3 @@ def _row(recipe: Recipe, path: str, record: int, found: Measured, limit: int) ->
         "verdict": fate.kind if fate else None,
         "reason": fate.reason if fate else None,
     }
-
-
-def image_is_cut(cut: Cut) -> bool:
-    """Whether what is left of a record lacks a part of an image."""
-    return cut.kept < cut.total and (cut.features < cut.features_wanted or cut.starts != cut.ends)

@@ -8,9 +8,10 @@ from itertools import groupby, islice
 from typing import Any, cast
 
 from lorachk.facts.collector import ColumnSink, Context, Row
-from lorachk.facts.encoding import bounds, frames
+from lorachk.facts.encoding import frames
+from lorachk.facts.encoding.cutting import image_is_cut
 from lorachk.facts.encoding.exact import Answer, Asked, Job, columns, encode
-from lorachk.facts.encoding.setup import Recipe, Setup
+from lorachk.facts.encoding.setup import NO_LIMIT, Recipe, Setup
 from lorachk.facts.records.datafile import DataFile
 
 _CHUNK = 512  # records of a job
@@ -35,10 +36,7 @@ class Encoding:
         self._done = self._total = 0
 
     def fill(self) -> None:
-        """Fill `encoding`, and state what of it is not known."""
-        if self._used.encoder is None:
-            bounds.fill(self._sink, self._recipe, self._used)
-            return
+        """Fill `encoding`, and state what of it is not known. There must be an encoder."""
         self._sink.derive("forms", frames.FORMS)
         ((records, skipped),) = self._sink.select("SELECT count(*), count(*) FILTER (unread) FROM forms")
         forms = self._frames() if records > _ALONE else []
@@ -80,7 +78,7 @@ class Encoding:
                 "max_length": self._limit,
                 **row,
                 "cut": over,
-                "image_cut": None if cut is None or not self._used.labels else bounds.image_is_cut(cut),
+                "image_cut": None if over is None or cut is None or not self._used.labels else image_is_cut(cut),
             }
             self._done += 1
             self._context.progress(self._done, self._total, "records tokenised")
@@ -126,7 +124,7 @@ class Encoding:
             if skipped:
                 sink.unknown(f"encoding.{column}", why, skipped)
             if self._limit is None and column in ("cut", "image_cut"):
-                sink.unknown(f"encoding.{column}", bounds.NO_LIMIT)
+                sink.unknown(f"encoding.{column}", NO_LIMIT)
         if open_:
             ((reason,),) = sink.select(
                 "SELECT reason FROM encoding WHERE tokens IS NULL AND reason IS NOT NULL GROUP BY reason "

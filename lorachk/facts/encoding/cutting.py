@@ -95,3 +95,8 @@ def positions(ids: list[int], wanted: int | None) -> list[int]:
             found.append(at)
     except ValueError:
         return found
+
+
+def image_is_cut(cut: Cut) -> bool:
+    """Whether what is left of a record lacks a part of an image."""
+    return cut.kept < cut.total and (cut.features < cut.features_wanted or cut.starts != cut.ends)

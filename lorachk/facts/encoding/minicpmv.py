@@ -50,7 +50,7 @@ class MiniCPMV(Stepwise):
         self.marks = Marks(
             starts=ids_of(tokens, "<image>", *slices),
             ends=ids_of(tokens, "</image>", *(mark.replace("<", "</") for mark in slices)),
-            placeholders=ids_of(tokens, "<unk>"),
+            placeholders=ids_of(tokens, "<unk>", "<|image_pad|>"),  # the second: 4.6
             eos=ids_of(tokens, "<|eot_id|>", "<|im_end|>", tokens.eos_token),
             everywhere=False,
         )

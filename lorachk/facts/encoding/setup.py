@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lorachk.facts.encoding.trainers import encoder_for
 from lorachk.facts.encoding.types import Encoder, Settings
 from lorachk.families import is_vision
-from lorachk.families.visual import Refused, resolve, resolve_folder
-from lorachk.families.visual.before import Prepared, prepare
 from lorachk.run import Run, Setting
 
 if TYPE_CHECKING:
     from lorachk.facts.encoding.tokenizer import Tokenizer, TokenizerProblem
+    from lorachk.families.visual.before import Prepared
+
+NO_LIMIT = "no token limit: give --max-length or the trainer's own option (model_max_length)"
 
 # Trainer's option -> field of Settings, the first that is given.
 _OPTIONS: dict[str, tuple[str, ...]] = {
@@ -31,7 +31,7 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
     "train_on_eos": ("train_on_eos",),
     "loss_scale": ("loss_scale",),
     "truncation": ("truncation_strategy", "truncation_mode"),
-    "packing": ("packing", "sample_packing"),
+    "packing": ("packing", "neat_packing", "sample_packing"),
     "system": ("default_system", "system"),
     "enable_thinking": ("enable_thinking",),
     "eos_token": ("eos_token",),
@@ -95,6 +95,7 @@ def setup(recipe: Recipe, *, text: bool = True) -> Setup:
         found.no_encoder = f"no tokenizer: {name}give --model or --tokenizer, a folder with tokenizer.json"
         return found
     from lorachk.facts.encoding.tokenizer import TokenizerProblem, open_tokenizer
+    from lorachk.facts.encoding.trainers import encoder_for
 
     try:
         found.tokenizer = open_tokenizer(folder)
@@ -140,6 +141,9 @@ def _images(recipe: Recipe) -> tuple[Prepared | None, str | None]:
         return None, "the model family is not known: give --model or --family"
     if run.family == "text":
         return None, "a text model takes no images"
+    from lorachk.families.visual import Refused, resolve, resolve_folder
+    from lorachk.families.visual.before import prepare
+
     options: dict[str, Any] = {**recipe.environment, **run.training_args}
     if run.max_slice_nums is not None:
         options["max_slice_nums"] = max(0, run.max_slice_nums)

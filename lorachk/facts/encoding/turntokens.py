@@ -2,17 +2,15 @@
 
 A text is counted for its place in the template (`Around`), so that the tokens of a record are those of its texts, of
 its images and a number that its template adds, which is the same for all records with the same roles. Where that is not
-sure the text is not counted, and `encode` tokenises its record as a whole: white space at its ends (templates trim it,
-or it joins what stands beside it), special tokens in it, images in the middle of it.
+sure the text is not counted, and its record is tokenised as a whole: special tokens in it, images in the middle of it,
+white space at its ends where that joins what stands beside it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
-
-from lorachk.facts.encoding.words import Words
+from typing import Literal, NamedTuple
 
 _IMAGE = "<image>"
 _LINE = "<image>\n"
@@ -22,10 +20,14 @@ _USUAL = frozenset("<[")  # what such tokens begin with
 
 
 class Around(NamedTuple):
-    """What stands beside a speaker's text and is tokenised with it: a blank before it, a text behind it."""
+    """What stands beside a speaker's text and is tokenised with it: a blank before it, a text behind it.
+
+    `ends`: what becomes of white space at the ends of the text: kept, trimmed, or not known.
+    """
 
     blank: bool = False
     after: str = ""
+    ends: Literal["kept", "trimmed"] | None = None
 
 
 class Counting(NamedTuple):
@@ -40,6 +42,7 @@ class TurnTokens:
 
     def __init__(self, counting: Counting) -> None:
         from lorachk.facts.encoding.tokenizer import open_tokenizer
+        from lorachk.facts.encoding.words import Words
 
         rust = open_tokenizer(counting.folder).rust
         self._words = Words(rust)
@@ -58,8 +61,13 @@ class TurnTokens:
             text, placed = without_images(text)
             if placed is None:
                 return None, None
-        if not text or text[0].isspace() or text[-1].isspace():
+        if not text:
             return None, placed
+        if text[0].isspace() or text[-1].isspace():
+            if placed is not None or around.ends is None or text.isspace():
+                return None, placed
+            if around.ends == "trimmed":
+                text = text.strip()
         if (not self._usual or "<" in text or "[" in text) and self._special(text):
             return None, placed
         try:
