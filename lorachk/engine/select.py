@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from lorachk.engine.page import Page
 from lorachk.errors import UsageError
 
-DATA = frozenset({"dataset", "registry", "record", "field", "turn", "image", "box", "encoding", "tokenizer", "remedy"})
+DATA = frozenset(
+    {"dataset", "registry", "record", "field", "turn", "image", "box", "encoding", "tokenizer", "remedy", "worst"}
+)
 REHEARSAL = frozenset({"rehearsal", "step", "gradient", "update", "saved", "hazard"})
 MODEL = frozenset({"module", "target", "parameter", "memory", "fit"})
 RUN = frozenset({"run", "setting", "source", "package"})

@@ -137,7 +137,7 @@ COLLECTORS: tuple[Collector, ...] = (
     Collector(("host",), "lorachk.facts.machine:collect_host"),
     Collector(("gpu",), "lorachk.facts.machine:collect_gpus"),
     Collector(
-        ("dataset", "record", "field", "turn", "image", "box", "encoding", "tokenizer", "remedy"),
+        ("dataset", "record", "field", "turn", "image", "box", "encoding", "tokenizer", "remedy", "worst"),
         "lorachk.facts.dataset:collect",
     ),
     Collector(("module", "target", "parameter"), "lorachk.facts.model:collect"),

@@ -47,6 +47,7 @@ class Later:
         self._pictures(undecoded)
         self._tokens()
         self._verdicts()
+        self._worst()
 
     def _one(self, sql: str) -> tuple[Any, ...]:
         return next(iter(self._sink.select(sql)))
@@ -124,6 +125,7 @@ class Later:
             from lorachk.facts.encoding.collect import Encoding
 
             Encoding(self._context, self._recipe, used, self._files).fill()
+            self._remedies()
         elif self._recipe.run.max_length is None or used.images is None:
             reason = NO_LIMIT if self._recipe.run.max_length is None else used.no_images or used.no_encoder
             sink.unknown("encoding", reason or "not counted")
@@ -131,6 +133,22 @@ class Later:
             from lorachk.facts.encoding import bounds
 
             bounds.fill(sink, self._recipe, used)
+            self._remedies()
+
+    def _remedies(self) -> None:
+        if self._setup.images is not None:
+            from lorachk.facts.encoding import remedies
+
+            self._sink.add("remedy", list(remedies.rows(self._sink, self._recipe, self._setup.images)))
+
+    def _worst(self) -> None:
+        """The heaviest record, where there are lengths at all."""
+        found = None
+        if self._one("SELECT count(*) FROM (FROM encoding LIMIT 1)")[0]:
+            from lorachk.facts.encoding.worst import worst_row
+
+            found = worst_row(self._sink.select)
+        self._sink.add("worst", [found] if found else [])
 
     # -- verdicts
 

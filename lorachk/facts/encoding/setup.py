@@ -30,7 +30,7 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
     "train_on_inputs": ("train_on_inputs",),
     "train_on_eos": ("train_on_eos",),
     "loss_scale": ("loss_scale",),
-    "truncation": ("truncation_strategy", "truncation_mode"),
+    "truncation": ("truncation_strategy", "truncation_mode", "excess_length_strategy"),
     "packing": ("packing", "neat_packing", "sample_packing"),
     "system": ("default_system", "system"),
     "enable_thinking": ("enable_thinking",),
@@ -38,6 +38,7 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
     "mm_use_im_start_end": ("mm_use_im_start_end",),
     "flatten": ("data_flatten",),
 }
+_BY_PROCESSOR = (None, "trl", "hf")  # trainers that hand images to the model's processor as they are
 _FLAGS = {name for name in Settings._fields if "bool" in str(Settings.__annotations__[name])}
 
 
@@ -85,7 +86,7 @@ def folder_of(run: Run) -> str | None:
 
 def setup(recipe: Recipe, *, text: bool = True) -> Setup:
     """Everything there is; with `text` False the arithmetic of images alone."""
-    found = Setup(*_images(recipe))
+    found = Setup(*images_of(recipe))
     if not text:
         return found
     run = recipe.run
@@ -125,9 +126,14 @@ def settings_of(run: Run) -> Settings:
         value = next((run.training_args[n] for n in names if run.training_args.get(n) is not None), None)
         if value is not None:
             stated[field] = _flag(value) if field in _FLAGS else str(value)
-    roles = run.training_args.get("roles_to_train")
+    # axolotl states these with each dataset; one encoder serves all, so that the first counts.
+    datasets = run.training_args.get("datasets")
+    first = datasets[0] if isinstance(datasets, list) and datasets and isinstance(datasets[0], dict) else {}
+    roles = first.get("roles_to_train", run.training_args.get("roles_to_train"))
     if isinstance(roles, list):
         stated["roles_to_train"] = tuple(map(str, roles))
+    if isinstance(first.get("train_on_eos"), str):
+        stated["train_on_eos"] = first["train_on_eos"]
     return Settings(**{"llm_type": llm_type(run), "vision": is_vision(run.family) or None, **stated})
 
 
@@ -135,7 +141,8 @@ def _flag(value: Any) -> bool:
     return value if isinstance(value, bool) else str(value).strip().lower() in ("1", "true", "yes", "on", "y", "t")
 
 
-def _images(recipe: Recipe) -> tuple[Prepared | None, str | None]:
+def images_of(recipe: Recipe) -> tuple[Prepared | None, str | None]:
+    """How images are counted, or the reason why they are not."""
     run, trainer = recipe.run, recipe.trainer
     if run.family is None:
         return None, "the model family is not known: give --model or --family"
@@ -154,8 +161,10 @@ def _images(recipe: Recipe) -> tuple[Prepared | None, str | None]:
         settings = resolve_folder(run.family, folder) if folder else resolve(run.family)
         if settings is None:
             return None, f"no visual-token arithmetic for {run.family}"
-        if trainer is None and run.max_slice_nums is not None and hasattr(settings.values, "max_slice_nums"):
-            settings = settings.override({"max_slice_nums": options["max_slice_nums"]})
+        if trainer in _BY_PROCESSOR:  # nobody between the run and the processor: its settings by their own names
+            own = {"max_tiles": "max_tiles", "max_pixels": "max_pixels", "max_slice_nums": "max_slice_nums"}
+            given = {field: options[name] for field, name in own.items() if name in options}
+            settings = settings.override({f: v for f, v in given.items() if hasattr(settings.values, f)})
         prepared = prepare(trainer, settings, options)
     except Refused as reason:
         return None, str(reason)
