@@ -17,6 +17,7 @@ from lorachk.facts.records.item import Item
 from lorachk.facts.records.parts import start_of
 from lorachk.facts.records.tabulate import TURN, Plan, Tabulator
 from lorachk.facts.records.typed import Typed, layout
+from lorachk.facts.records.verdicts import _MODULES as TRAINERS
 from lorachk.facts.records.verdicts import Settings
 
 COUNTING = Counting(
@@ -26,7 +27,20 @@ COUNTING = Counting(
 PLAN = Plan(None, None, Settings(), None, ("/nowhere",))
 _words = st.text(st.sampled_from('a é<[]"\\\n:{},1字') | st.sampled_from(string.printable), max_size=30)
 _texts = _words | st.sampled_from(
-    ["<image>\nq", "<image><image>", "a <|im_end|>", "[1, 2, 3, 4]", "<box>1 2 3 4</box>", "", " ", "<video>", "</img>"]
+    [
+        "q",
+        "the assistant",
+        "USER: a ASSISTANT: b",
+        "<image>\nq",
+        "<image><image>",
+        "a <|im_end|>",
+        "[1, 2, 3, 4]",
+        "<box>1 2 3 4</box>",
+        "",
+        " ",
+        "<video>",
+        "</img>",
+    ]
 )
 _extra = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _words
 _extras = st.dictionaries(
@@ -38,8 +52,9 @@ _extras = st.dictionaries(
 
 @st.composite
 def records(draw: Any) -> list[dict[str, Any]]:
-    messages = draw(st.booleans())
-    member, role, content = ("messages", "role", "content") if messages else ("conversations", "from", "value")
+    member = draw(st.sampled_from(["messages", "conversations"]))
+    messages = member == "messages" or draw(st.booleans())
+    role, content = ("role", "content") if messages else ("from", "value")
     names = ["user", "assistant", "system", "tool", "x"] if messages else ["human", "gpt", "system", "x", "user"]
     turn = st.fixed_dictionaries({role: st.sampled_from(names), content: _texts})
     made = []
@@ -49,7 +64,11 @@ def records(draw: Any) -> list[dict[str, Any]]:
             record["image"] = draw(
                 st.sampled_from(["a.jpg", "b/c.png", "", "http://x/y.png", "data:image/png;base64,AA"])
             )
-        made.append({**record, member: draw(st.lists(turn, min_size=draw(st.integers(0, 1)), max_size=4))})
+        turns = draw(st.lists(turn, min_size=draw(st.integers(0, 1)), max_size=4))
+        if draw(st.booleans()):  # as loaders want them
+            for at, one in enumerate(turns):
+                one[role] = names[at % 2]
+        made.append({**record, member: turns})
     return made
 
 
@@ -132,23 +151,33 @@ def _generally(made: list[dict[str, Any]], texts: list[str], gap: str, plan: Pla
     return tabulator
 
 
-@given(records(), st.sampled_from([None, 1]), st.sampled_from([None, COUNTING]))
-@settings(max_examples=400, deadline=None)
+@given(
+    records(),
+    st.sampled_from([None, 1]),
+    st.sampled_from([None, COUNTING]),
+    st.sampled_from([None, *TRAINERS]),
+    st.sampled_from([Settings(), Settings("llama3", "v1", True, "llava"), Settings(family="text", multimodal=False)]),
+)
+@settings(max_examples=1200, deadline=None)
 @example(
     [{"conversations": [{"from": "human", "value": "[1, 2, 3, 4]"}, {"from": "gpt", "value": "<box>1 2 3 4</box>"}]}],
     None,
     None,
+    None,
+    Settings(),
 )
-@example([{"id": 0, "image": "data:,x", "conversations": [{"from": "human", "value": "<image>"}]}], 1, None)
+@example(
+    [{"id": 0, "image": "data:,x", "conversations": [{"from": "human", "value": "<image>"}]}], 1, None, None, Settings()
+)
 def test_the_quick_way_is_the_general_way(
-    made: list[dict[str, Any]], indent: int | None, counting: Counting | None
+    made: list[dict[str, Any]], indent: int | None, counting: Counting | None, trainer: str | None, given: Settings
 ) -> None:
     texts = [json.dumps(r, indent=indent, ensure_ascii=False) for r in made]
     gap = ",\n" if indent else ", "
     usual = layout(made, start_of(texts[0].encode()))
     if usual is None:
         return
-    plan = PLAN._replace(counting=counting)
+    plan = PLAN._replace(counting=counting, trainer=trainer, settings=given)
     quick = Tabulator(plan)
     count = added(Typed(usual, quick), gap.join(texts).encode())
     if count is None:

@@ -53,15 +53,13 @@ class TurnTokens:
 
     def count(self, text: str, speaker: str | None) -> tuple[int | None, str | None]:
         """Tokens of a text without the placeholders at one of its ends (None: not sure), and at which end they are."""
-        around = self._around.get(speaker or "")
-        if around is None:
-            return None, None
         placed = None
         if _IMAGE in text:
             text, placed = without_images(text)
             if placed is None:
                 return None, None
-        if not text:
+        around = self._around.get(speaker or "")
+        if around is None or not text:
             return None, placed
         if text[0].isspace() or text[-1].isspace():
             if placed is not None or around.ends is None or text.isspace():
@@ -69,6 +67,8 @@ class TurnTokens:
             if around.ends == "trimmed":
                 text = text.strip()
         if (not self._usual or "<" in text or "[" in text) and self._special(text):
+            return None, placed
+        if "assistant" in text or "ASSISTANT:" in text:  # trainers find answers by these
             return None, placed
         try:
             return self._words.count(text + around.after if around.after else text, blank=around.blank), placed

@@ -45,7 +45,7 @@ class Columns:
             first = values[0]
             if name != self.names[0] and values.count(first) == len(values):
                 constants[name] = escaped(first)
-            elif isinstance(first or "", str) and (few := _few(values)):
+            elif (first is None or isinstance(first, str)) and (few := _few(values)):
                 numbers = {word: number for number, word in enumerate(few)}
                 lists[name] = list(map(numbers.__getitem__, values))
                 words[name] = few
@@ -75,7 +75,7 @@ def _dumped(lists: dict[str, list[Any]], file: Path) -> int:
 
 def _few(values: list[Any]) -> tuple[Any, ...] | None:
     """The different values of a column of text, when there are few in the first rows and in all."""
-    if len(values) < _MANY or len(set(values[:_MANY])) > _WORDS:
+    if len(values) < _MANY or any(isinstance(v, list) for v in values) or len(set(values[:_MANY])) > _WORDS:
         return None
     found = set(values)
     if len(found) > _WORDS or not all(v is None or (isinstance(v, str) and v.isprintable()) for v in found):

@@ -18,7 +18,6 @@ from lorachk.facts.records.scan import Job, Scanned, scan
 from lorachk.facts.records.stream import Stream
 from lorachk.facts.records.tabulate import Plan
 from lorachk.facts.records.typed import layout
-from lorachk.facts.records.verdicts import loader
 
 _AHEAD = 6  # parts that wait beside those being scanned: fewer leave processes idle while a batch is compressed
 _AHEAD_IN_MEMORY = 2  # of those that stand in memory
@@ -46,9 +45,9 @@ class Parallel:
             stream.close()
         self._cut = cut_of(head, reader.container, text)
         lines = reader.container == "lines"
-        usual = (
-            layout([i.value for i in head], start_of(head[0].raw)) if head and loader(plan.trainer) is None else None
-        )
+        usual = None
+        if head and reader.file.mapping is None:
+            usual = layout([i.value for i in head], start_of(head[0].raw))
         self._job = Job(reader.file, lines, plan, usual, folder)
         first = head[0] if head else None
         start = 0 if lines or first is None or first.offset is None else first.offset

@@ -117,7 +117,7 @@ class Tabulator:
         self.undecoded = 0  # embedded images whose pixels were not decoded
         self.resolver = Resolver(plan.image_root, plan.folders, urls=plan.urls)
         found = loader(plan.trainer)
-        self._judge = found.judge if found else None
+        self.judge = found.judge if found else None
         self.turn_tokens = TurnTokens(plan.counting) if plan.counting else None
         self._embedded = 0
         self._patterns: dict[str, Any] = {}
@@ -144,8 +144,8 @@ class Tabulator:
             if found.images:
                 self._images(item.number, found.images)
             kind = reason = None
-            if self._judge is not None:
-                kind, reason = self._judge(item.value, found, plan.settings)
+            if self.judge is not None:
+                kind, reason = self.judge(item.value, found, plan.settings)
             values = (
                 item.number,
                 item.line or None,  # a Parquet file has no lines

@@ -1,9 +1,9 @@
 """The quick way to columns, for parts of a file in which every record is written in the one most usual way.
 
-LLaVA's `conversations` (from/value) and `messages` (role/content) with text in every turn are decoded straight into
-typed objects and taken apart list by list instead of turn by turn: a quarter of the time. Anything else in a part
-(other types, unknown keys in a turn, indexed placeholders, inline images) sends that part the general way,
-`Tabulator.add`; tests hold the two against each other.
+LLaVA's and MiniCPM-V's `conversations` and `messages` with text in every turn are decoded straight into typed objects
+and taken apart list by list instead of turn by turn: a quarter of the time. Anything else in a part (other types,
+unknown keys in a turn, indexed placeholders, inline images) sends that part the general way, `Tabulator.add`; tests
+hold the two against each other.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from lorachk.facts.encoding.turntokens import without_images
 from lorachk.facts.records.dialect import PLACEHOLDER
 from lorachk.facts.records.dialects.model import SPEAKERS
 from lorachk.facts.records.lengths import utf8_length
-from lorachk.facts.records.tabulate import IMAGE, Placed, Tabulator, digest_of, problem_of, repeated_key, short
+from lorachk.facts.records.tabulate import IMAGE, Pattern, Placed, Tabulator, digest_of, problem_of, repeated_key, short
+from lorachk.facts.records.typed_verdicts import SPOKEN, TypedVerdicts
 
 _LEARNT_FROM = 200  # records
 _TOGETHER = 256  # records
@@ -62,7 +63,11 @@ def layout(values: Sequence[Any], start: bytes | None) -> Layout | None:
     if not head or start is None or not all(isinstance(v, dict) for v in head):
         return None
     member = "conversations" if "conversations" in head[0] else "messages"
-    role, content = ("from", "value") if member == "conversations" else ("role", "content")
+    first = head[0].get(member)
+    turned = isinstance(first, list) and bool(first) and isinstance(first[0], dict)
+    role, content = ("from", "value") if turned and "from" in first[0] else ("role", "content")
+    if (member, role) not in _DIALECTS:
+        return None
     extras: dict[str, None] = {}
     for value in head:
         turns = value.get(member)
@@ -86,6 +91,15 @@ class Group(NamedTuple):
     start: int
     end: int
     records: list[int]
+
+
+class _OfTurns(NamedTuple):
+    """What the turns tell of their records: placeholders, turns with some, pattern; those whose texts hold more."""
+
+    placeholders: list[int]
+    with_some: list[int]
+    patterns: list[Pattern]
+    alone: set[int]
 
 
 class Typed:
@@ -116,6 +130,12 @@ class Typed:
         self._array = msgspec.json.Decoder(list[record])  # type: ignore[valid-type]
         self._line = msgspec.json.Decoder(record)
         self._start = re.compile(re.escape(layout.start))
+        self._dialect = _DIALECTS[layout.member, layout.role]
+        self._verdicts = None
+        if tabulator.judge is not None:
+            extras = dict(zip(self._names, layout.extras, strict=True))
+            keys = (layout.role, layout.content)
+            self._verdicts = TypedVerdicts(tabulator.judge, tabulator.plan.settings, layout.member, keys, extras)
 
     def groups(self, data: bytes) -> Iterator[Group]:
         """Groups of records in `data`, small enough for the processor's cache."""
@@ -153,11 +173,12 @@ class Typed:
             return None
         images = [r.image for r in records]
         tables = self._tabulator.tables
-        placeholders = self._turns(roles, texts, ends, marked, first)
+        of_turns = self._turns(roles, texts, ends, marked, first)
         self._images(tables.image.lists, images, first)
         nested = self._fields(records, images, len(texts), first)
         repeated = self._repeated(body, records, starts, len(texts), nested)
-        own = self._records(body, starts, images, joined, counts, placeholders, repeated)
+        own = self._records(body, starts, images, joined, counts, of_turns, repeated)
+        own |= self._judged(records, joined, of_turns)
         own["record"] = range(first, first + len(records))
         own["offset"] = [n + group.start for n in group.records]
         own["line"] = [n + line for n in own["line"]]
@@ -194,14 +215,15 @@ class Typed:
         ends: list[int],
         marked: Mapping[int, list[int]],
         first: int,
-    ) -> tuple[list[int], list[int]]:
-        """Append the turns; placeholders and turns with some, of each record."""
+    ) -> _OfTurns:
+        """Append the turns."""
         patterned, patterns = self._tabulator.tables.patterned, self._tabulator.tables.patterns
-        special, boxes = self._tabulator.literals(_DIALECTS[self._layout.role]), self._tabulator.boxes
+        special, boxes = self._tabulator.literals(self._dialect), self._tabulator.boxes
         in_record, with_some = [0] * len(roles), [0] * len(roles)
         places: dict[int, tuple[Placed, ...]] = {}  # record to its turns with placeholders
         literals: dict[int, list[str]] = {}  # turn to the special tokens in it
         odd: set[int] = set()
+        alone: set[int] = set()
         if not all(texts) or any(map(str.isspace, texts)):
             odd = {bisect_right(ends, at) for at, text in enumerate(texts) if not text or text.isspace()}
         for number, turns in marked.items():
@@ -214,6 +236,7 @@ class Typed:
                     places[number] = (*places.get(number, ()), (at - start, count, without_images(text)[1]))
                     if count == 1 and text.startswith(PLACEHOLDER) and text.find("<", 1) < 0 and "[" not in text:
                         continue
+                alone.add(number)
                 if found := special(text):
                     literals[at] = found
                     odd.add(number)
@@ -223,7 +246,7 @@ class Typed:
         if not all(map(str.isascii, texts)):
             patterned.same = False
             sizes = [n if t.isascii() else utf8_length(t) for n, t in zip(characters, texts, strict=True)]
-        keys = zip(roles, [places.get(number, ()) for number in range(len(roles))], strict=True)
+        keys = list(zip(roles, [places.get(number, ()) for number in range(len(roles))], strict=True))
         of_record = [patterns.setdefault(key, len(patterns)) for key in keys]
         starts = [0, *ends[:-1]]
         tokens = self._tokens(roles, texts)
@@ -246,7 +269,15 @@ class Typed:
         lists["pattern"] += [of_record[number] for number in alike]
         lists["characters"] += [characters[starts[number] : ends[number]] for number in alike]
         lists["bytes"] += [sizes[starts[number] : ends[number]] for number in alike]
-        return in_record, with_some
+        return _OfTurns(in_record, with_some, keys, alone | odd)
+
+    def _judged(self, records: list[Any], joined: list[str], of_turns: _OfTurns) -> dict[str, Iterable[Any]]:
+        """Columns of what the trainer's loader does with the records."""
+        if self._verdicts is None:
+            return {}
+        spoken = {number for number, text in enumerate(joined) if any(word in text for word in SPOKEN)}
+        found = self._verdicts.of(records, of_turns.patterns, of_turns.alone | spoken)
+        return {"verdict": [verdict.kind for verdict in found], "reason": [verdict.reason for verdict in found]}
 
     def _flat(
         self,
@@ -319,7 +350,7 @@ class Typed:
         images: list[Any],
         joined: list[str],
         counts: list[int],
-        placeholders: tuple[list[int], list[int]],
+        of_turns: _OfTurns,
         repeated: Mapping[int, str],
     ) -> dict[str, Iterable[Any]]:
         """Columns of the table `record`; lines count from 1."""
@@ -328,9 +359,9 @@ class Typed:
         between = [0] * total
         if b"\n" in body:
             between = [body.count(b"\n", a, b) for a, b in zip([0, *starts], starts, strict=False)]
-        dialect = ["messages"] * total
+        dialect = [self._dialect] * total
         if self._layout.role == "from":
-            pairs = zip(there, placeholders[0], strict=True)
+            pairs = zip(there, of_turns.placeholders, strict=True)
             dialect = ["llava" if image or count else "sharegpt" for image, count in pairs]
         nothing = [None] * total
         return {
@@ -340,8 +371,8 @@ class Typed:
             "image_field": ["string" if image else "absent" for image in there],
             "image_count": list(map(int, there)),
             "video_count": [0] * total,
-            "placeholder_count": placeholders[0],
-            "turns_with_placeholder": placeholders[1],
+            "placeholder_count": of_turns.placeholders,
+            "turns_with_placeholder": of_turns.with_some,
             "turn_count": counts,
             "verdict": nothing,
             "reason": nothing,
@@ -413,5 +444,9 @@ def _array(data: bytes, start: int, end: int) -> bytes:
     return b"".join((b"[", memoryview(data)[start : end - len(tail) + len(kept)], b"]"))
 
 
-_DIALECTS = {"from": "llava", "role": "messages"}
+_DIALECTS = {
+    ("conversations", "from"): "llava",
+    ("conversations", "role"): "minicpmv",
+    ("messages", "role"): "messages",
+}
 _STYLES = {"from": "from/value", "role": "role/content"}
