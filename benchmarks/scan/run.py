@@ -13,50 +13,21 @@ import argparse
 import json
 import os
 import platform
-import subprocess
 import sys
 import tempfile
-import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from generate import generate
+from measuring import measure
 
 HERE = Path(__file__).parent
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def measure(script: str, data: Path, *options: str) -> dict[str, float]:
-    """Wall seconds and peak resident memory (MiB) of a script and its children."""
-    start = time.perf_counter()
-    child = subprocess.Popen([sys.executable, str(HERE / script), str(data), *options], stdout=subprocess.DEVNULL)
-    peak = 0
-    while child.poll() is None:
-        peak = max(peak, sum(_resident(pid) for pid in _family(child.pid)))
-        time.sleep(0.1)
-    seconds = time.perf_counter() - start
-    if child.returncode not in (0, 1):
-        raise SystemExit(f"{script} failed")
-    return {"seconds": round(seconds, 2), "mib": round(peak / 2**20, 1)}
-
-
-def _family(pid: int) -> list[int]:
-    found = [pid]
-    for process in found:
-        try:
-            children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-        except OSError:
-            continue
-        found += map(int, children)
-    return found
-
-
-def _resident(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
-    except (OSError, IndexError):
-        return 0
+def script(name: str, data: Path, *options: str) -> dict[str, float]:
+    """One of the scripts beside this file, on the data."""
+    return measure([sys.executable, str(HERE / name), str(data), *options])
 
 
 def compared(records: int, folder: Path, *, with_datasets: bool) -> dict[str, Any]:
@@ -67,13 +38,13 @@ def compared(records: int, folder: Path, *, with_datasets: bool) -> dict[str, An
     data = folder / "train.json"
     generate(data, records)
     result: dict[str, Any] = {"records": records, "megabytes": round(data.stat().st_size / 1e6, 1)}
-    result["lean_loop"] = measure("baseline.py", data, "--lean")
-    result["loop"] = measure("baseline.py", data)
-    result["lorachk"] = measure("ours.py", data)
-    result["lorachk_again"] = measure("ours.py", data)
-    result["loop_again"] = measure("baseline.py", data)
+    result["lean_loop"] = script("baseline.py", data, "--lean")
+    result["loop"] = script("baseline.py", data)
+    result["lorachk"] = script("ours.py", data)
+    result["lorachk_again"] = script("ours.py", data)
+    result["loop_again"] = script("baseline.py", data)
     if with_datasets and find_spec("datasets"):
-        result["datasets"] = measure("with_datasets.py", data)
+        result["datasets"] = script("with_datasets.py", data)
     ours = min(result["lorachk"]["seconds"], result["lorachk_again"]["seconds"])
     loop = min(result["loop"]["seconds"], result["loop_again"]["seconds"])
     result["times_faster_than_loop"] = round(loop / ours, 2)
@@ -97,7 +68,7 @@ def main() -> None:
         for records in options.sizes:
             data = folder / "train.json"
             generate(data, records)
-            sizes.append({"records": records, "megabytes": data.stat().st_size // 10**6, **measure("ours.py", data)})
+            sizes.append({"records": records, "megabytes": data.stat().st_size // 10**6, **script("ours.py", data)})
             data.unlink()
         result["lorachk_alone"] = sizes
     result["machine"] = f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
