@@ -108,15 +108,16 @@ class Later:
     def _tokens(self) -> None:
         """Tokens of images and records. What does it is imported when there is something to do."""
         sink, used = self._sink, self._setup
-        if used.images is None:
+        (images,) = self._one("SELECT count(*) FROM (FROM image LIMIT 1)")
+        if used.images is None and images:
             for column in ("tokens", "pieces", "features", "refused"):
                 sink.unknown(f"image.{column}", used.no_images or "not counted")
-        else:
+        elif used.images is not None:
             from lorachk.facts.encoding import imagetokens
 
             imagetokens.fill(sink, used.images)
         if used.tokenizer is None and used.problem is None:
-            sink.add("tokenizer", [])
+            sink.unknown("tokenizer", used.no_encoder or "no tokenizer")
         else:
             from lorachk.facts.encoding.describe import tokenizer_rows
 

@@ -39,6 +39,8 @@ def derive(
             layers.derive(name, False)
     model = layers.get("model")
     layers.derive("family", family_of(layers.get("model_type"), layers.get("architecture"), model, version=version))
+    if trainer == "trl" and layers.get("family") == "text":  # for images TRL's own script sets it to None
+        layers.derive("max_length", trainers.TRL_MAX_LENGTH)
 
 
 def _target(layers: Layers, trainer: str | None) -> None:

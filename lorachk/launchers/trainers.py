@@ -76,6 +76,7 @@ SPECIAL: dict[str, dict[str, tuple[str, ...]]] = {
     "ms-swift": {"data": ("dataset",), "eval_data": ("val_dataset",)},
     "internvl": {"lora_r": ("use_llm_lora",), "gradient_checkpointing": ("grad_checkpoint",)},
     "fastchat": {"load_in_4bit": ("q_lora",)},
+    "axolotl": {"max_length": ("sequence_len",)},
     "llamafactory": {"max_length": ("cutoff_len",), "data": (), "image_root": ("media_dir",)},
 }
 
@@ -153,7 +154,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "max_length": 32768,
         "optim": "adamw_torch",
     },
-    "internvl": {"lora_r": 0, "lora_dropout": 0.05, "gradient_checkpointing": True},
+    "internvl": {"lora_r": 0, "lora_dropout": 0.05, "gradient_checkpointing": True, "max_length": 8192},
+    "llamafactory": {"max_length": 2048},
     "fastchat": {
         "use_lora": True,
         "lora_r": 8,
@@ -173,6 +175,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "load_in_8bit": False,
     },
 }
+
+TRL_MAX_LENGTH = 1024  # tokens: SFTConfig.max_length, and max_seq_length before it
 
 # LoRA targets when the flag is not given: one string, which PEFT matches as a whole regex, or name endings.
 DEFAULT_TARGET: dict[str, str | list[str]] = {

@@ -130,7 +130,8 @@ class Encoding:
                 "SELECT reason FROM encoding WHERE tokens IS NULL AND reason IS NOT NULL GROUP BY reason "
                 "ORDER BY count(*) DESC LIMIT 1"
             )
-            sink.unknown("encoding.tokens", f"{open_:,} records cannot be encoded, most: {reason}", open_)
+            for column in ("tokens", "text_tokens", "cut", "image_cut", "supervised"):
+                sink.unknown(f"encoding.{column}", f"{open_:,} records cannot be encoded, most: {reason}", open_)
 
 
 def _sizes(found: Iterable[Any] | None) -> tuple[tuple[int, int], ...] | None:

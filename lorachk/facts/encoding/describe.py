@@ -12,6 +12,7 @@ from lorachk.facts.encoding.template import GENERATION
 from lorachk.facts.encoding.types import Unencodable
 
 _DIALOGUE = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+_SHOWN = 20  # tokens named of those without an embedding
 _SYSTEM = {"role": "system", "content": "Be brief."}
 # These trainers write <image> into the ids themselves, or add the tokens to the tokenizer.
 _OWN_IMAGE_TOKENS = {"llava", "fastchat", "internvl"}
@@ -45,6 +46,11 @@ def tokenizer_rows(used: Setup, recipe: Recipe) -> Iterator[Row]:
         wanted = tokens_of(family)
         row["image_tokens"] = [token for token in wanted if tokenizer.id_of(token) is not None]
         row["missing_tokens"] = [token for token in wanted if tokenizer.id_of(token) is None]
+    if (rows := recipe.run.vocab_size) is not None:
+        named = [tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token]
+        added = sorted(tokenizer.added, key=lambda token: tokenizer.added[token])
+        every = dict.fromkeys(token for token in (*named, *added) if token is not None)
+        row["beyond"] = [token for token in every if (tokenizer.id_of(token) or 0) >= rows][:_SHOWN]
     template = tokenizer.chat_template
     row["chat_template"] = template is not None
     row["template_file"] = tokenizer.template_file

@@ -118,6 +118,5 @@ def columns(answer: Answer, *, labels: bool) -> dict[str, Any]:
     if labels:
         row |= {name: getattr(cut, name) for name in ("kept", "starts", "ends", "features", "supervised")}
         row |= {"supervised_before": cut.supervised_before, "ends_with_eos": cut.ends_with_eos}
-        if cut.fate != "kept":
-            row |= {"verdict": cut.fate, "reason": cut.reason}
+        row |= {"verdict": cut.fate, "reason": cut.reason}
     return row

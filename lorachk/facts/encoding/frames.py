@@ -125,8 +125,8 @@ def _added(sums: Sums, cut: Cut, learnt: str | None, *, labels: bool) -> dict[st
         "supervised": cut.supervised_before - sums.of(learnt),
         "learnt": learnt,
         "eos": cut.ends_with_eos,
-        "verdict": None if cut.fate == "kept" else cut.fate,
-        "reason": None if cut.fate == "kept" else cut.reason,
+        "verdict": cut.fate,
+        "reason": cut.reason,
     }
 
 

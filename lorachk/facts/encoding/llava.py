@@ -68,6 +68,12 @@ class Llava(Stepwise):
         self.pad = tokens.pad_id if own else tokens.unk_id
         if self.pad is None and not own:
             raise Unencodable("TypeError: the tokenizer has no unknown token, which is made the padding token")
+        if not self.legacy and self._marks_stretches():
+            raise Unencodable(
+                "LLaVA loads the slow tokenizer, which by legacy=false puts no blank behind a special token; "
+                "tokenizer.json of this folder does: save it anew with save_pretrained",
+                None,
+            )
         self.wrapped = bool(settings.mm_use_im_start_end)
         if self.wrapped and tokens.id_of("<im_start>") is None:
             raise Unencodable("<im_start> and <im_end>, which LLaVA adds to the tokenizer, are not in it yet", None)
@@ -107,6 +113,11 @@ class Llava(Stepwise):
         _mask(trained, position, len(trained))
         total = len(ids) - ids.count(-1 if self.pad is None else self.pad)
         return self._expanded(ids, trained, blocks, (position, total))
+
+    def _marks_stretches(self) -> bool:
+        """Whether text behind a special token begins with a blank, as in Sentencepiece's old conversion."""
+        eos = self.tokens.eos_token
+        return eos is not None and self.tokens.encode(f"{eos}a")[1:] == self.tokens.encode("a") != []
 
     def _no_legacy(self) -> bool:
         """Whether the tokenizer is of a class without `legacy`: neither Llama's nor one that the config gives it."""

@@ -60,6 +60,7 @@ _WAYS: dict[str, Way] = {
         ("<end_of_image>",),
     ),
     "mllama": Way("<|image|>", "<|image|>"),
+    "glm4v": Way("<|image|>", "<|image|>", starts=("<|begin_of_image|>",), ends=("<|end_of_image|>",), outside=True),
     "minicpmv46": _MINICPM,
     "minicpmv47": _MINICPM,
     **dict.fromkeys(("idefics2", "idefics3", "smolvlm"), Way("<image>", "<image>", starts=(_FAKE,))),
