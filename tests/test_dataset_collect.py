@@ -137,6 +137,15 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
     assert "hub" in sink.unknowns["record"][0]
 
 
+def test_turns_of_lists_that_begin_empty(data: Path) -> None:
+    """A thousand turns of which few name images must not stop the scan: most datasets of chat are such."""
+    plain = {"messages": turns("q", "a")}
+    parts = {"messages": [{"role": "user", "content": [{"type": "text", "text": "q"}]}, turns("q", "a")[1]]}
+    keyed = {"messages": turns("<image_00> <|im_end|>", "a")}
+    path = write(data, *[plain] * 600, parts, keyed)
+    assert len(collected(data=[path], trainer="trl").tables["turn"]) == 1204
+
+
 def test_hostile_records_do_not_stop_the_scan(data: Path) -> None:
     path = write(
         data,

@@ -79,11 +79,15 @@ def run_command(
 
 
 def _notes(store: Store) -> list[str]:
-    """Columns that are unknown in some rows: what was looked at only in part."""
+    """Columns that are unknown in some rows: what was looked at only in part. One line per reason."""
+    columns: dict[tuple[str, str, int | None], list[str]] = {}
+    for row in store.rows("unknown"):
+        table, _, column = row["fact"].partition(".")
+        if column:
+            columns.setdefault((table, row["reason"], row["count"]), []).append(column)
     return [
-        f"{row['fact']}: {row['reason']}" + (f" ({row['count']:,} rows)" if row["count"] else "")
-        for row in store.rows("unknown")
-        if "." in row["fact"]
+        f"{table}.{', '.join(dict.fromkeys(names))}: {reason}" + (f" ({count:,} rows)" if count else "")
+        for (table, reason, count), names in columns.items()
     ]
 
 

@@ -13,6 +13,7 @@ from lorachk.facts.encoding.cutting import image_is_cut
 from lorachk.facts.encoding.exact import Answer, Asked, Job, columns, encode
 from lorachk.facts.encoding.setup import NO_LIMIT, Recipe, Setup
 from lorachk.facts.records.datafile import DataFile
+from lorachk.facts.records.verdicts import loader
 
 _CHUNK = 512  # records of a job
 _PARALLEL = 6_000  # records from which processes are worth starting
@@ -38,7 +39,9 @@ class Encoding:
     def fill(self) -> None:
         """Fill `encoding`, and state what of it is not known. There must be an encoder."""
         self._sink.derive("forms", frames.FORMS)
-        ((records, skipped),) = self._sink.select("SELECT count(*), count(*) FILTER (unread) FROM forms")
+        # What a known loader does with an image that does not open needs no tokens to be told.
+        skip = "uncounted" if loader(self._recipe.trainer) else "unread"
+        ((records, skipped),) = self._sink.select(f"SELECT count(*), count(*) FILTER ({skip}) FROM forms")  # noqa: S608
         forms = self._frames() if records > _ALONE else []
         self._sink.stage("frames", frames.TYPES, forms)
         self._sink.remake("encoding", frames.rows(self._limit))
@@ -117,7 +120,9 @@ class Encoding:
         sink = self._sink
         why = f"{skipped:,} records have images that are not counted"
         why += f": {self._used.no_images}" if self._used.images is None and self._used.no_images else ""
-        ((open_,),) = sink.select("SELECT count(*) FROM encoding WHERE tokens IS NULL AND reason IS NOT NULL")
+        # A record that the trainer refuses has no length that anybody would need.
+        refused = "FROM encoding WHERE tokens IS NULL AND verdict IS NULL AND reason IS NOT NULL"
+        ((open_,),) = sink.select(f"SELECT count(*) {refused}")
         if not self._used.labels:
             sink.unknown("encoding.supervised", "no trainer given: what is learnt of a record is not known")
         for column in ("tokens", "text_tokens", "cut", "image_cut", "supervised", "image_tokens"):
@@ -126,10 +131,7 @@ class Encoding:
             if self._limit is None and column in ("cut", "image_cut"):
                 sink.unknown(f"encoding.{column}", NO_LIMIT)
         if open_:
-            ((reason,),) = sink.select(
-                "SELECT reason FROM encoding WHERE tokens IS NULL AND reason IS NOT NULL GROUP BY reason "
-                "ORDER BY count(*) DESC LIMIT 1"
-            )
+            ((reason,),) = sink.select(f"SELECT reason {refused} GROUP BY reason ORDER BY count(*) DESC LIMIT 1")
             for column in ("tokens", "text_tokens", "cut", "image_cut", "supervised"):
                 sink.unknown(f"encoding.{column}", f"{open_:,} records cannot be encoded, most: {reason}", open_)
 

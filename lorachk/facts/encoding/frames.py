@@ -26,7 +26,8 @@ WITH texts AS (
   FROM turn GROUP BY path, record
 ), pictures AS (
   SELECT path, record, count(*) AS images, sum(tokens) AS tokens, sum(features) AS features, sum(markers) AS markers,
-    count(tokens) < count(*) AS unread
+    count(tokens) < count(*) AS unread,
+    count(*) FILTER (tokens IS NULL AND problem IS NULL AND refused IS NULL) > 0 AS uncounted
   FROM image GROUP BY path, record
 )
 SELECT r.path::VARCHAR AS path, r.record, r."offset",
@@ -34,7 +35,7 @@ SELECT r.path::VARCHAR AS path, r.record, r."offset",
   t.texts::BIGINT AS texts, t.answers::BIGINT AS answers, t.last_answer::BIGINT AS last_answer,
   coalesce(p.images, 0)::BIGINT AS images, coalesce(p.tokens, 0)::BIGINT AS pictures,
   coalesce(p.features, 0)::BIGINT AS features, coalesce(p.markers, 0)::BIGINT AS markers,
-  t.open, coalesce(p.unread, false) AS unread
+  t.open, coalesce(p.unread, false) AS unread, coalesce(p.uncounted, false) AS uncounted
 FROM record r JOIN texts t ON t.path = r.path AND t.record = r.record
 LEFT JOIN pictures p ON p.path = r.path AND p.record = r.record
 """
