@@ -59,7 +59,7 @@ def test_all_tables_of_a_minicpmv_file(data: Path) -> None:
     assert (second["previous"], second["blank"]) == ("user", False)
     assert sink.tables["dataset"][0]["expected"] == "array"
     # What only a tokenizer tells.
-    assert sink.unknowns.keys() == {"encoding.tokens", "encoding.text_tokens", "encoding.supervised"}
+    assert sink.unknowns.keys() == {"tokenizer", "encoding.tokens", "encoding.text_tokens", "encoding.supervised"}
 
 
 def test_an_image_block_beyond_the_limit(data: Path) -> None:
