@@ -99,3 +99,15 @@ def test_text_only_records_stand_between_only_where_the_trainer_keeps_them(folde
     assert [len(s.images) for s in only] == [1, 1]
     mixed = first_samples([str(path)], None, with_images=True, mixed=True, count=4)
     assert [len(s.images) for s in mixed] == [1, 0, 1, 0]
+
+
+def test_records_of_any_container_and_dialect_are_trained_on(tmp_path):
+    """A rehearsal on random tokens says less; so do records that only the dataset rules could read."""
+    import gzip
+
+    lines = [json.dumps({"instruction": f"Say {i}", "input": "", "output": f"{i}"}) for i in range(3)]
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    found = first_samples([str(tmp_path / "a.jsonl.gz")], None, with_images=False, mixed=False, count=2)
+    assert [[m["role"] for m in s.messages] for s in found] == [["user", "assistant"]] * 2
+    assert found[1].messages[1]["content"][0]["text"] == "1"
+    assert first_samples([str(tmp_path / "none.json")], None, with_images=False, mixed=False, count=2) == []

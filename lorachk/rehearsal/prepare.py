@@ -68,6 +68,7 @@ def _batches(plan: Plan, config: Any) -> Any:
             # Only these trainers put text-only records into a vision-language batch as they are.
             mixed=plan.trainer in ("hf", "trl", "qwen-vl"),
             count=_BATCHES * min(records, 2),
+            trainer=plan.trainer,
         )
         made = encode(encoder, samples, records, plan.max_length)[:_BATCHES]
         if made:

@@ -1,19 +1,25 @@
 """The first usable records of the user's dataset as chat messages with images, for the rehearsal's batches.
 
-A reader for a handful of records: it reads the head of a file of any size and skips what it does not understand; what
-is wrong with records is the dataset rules' business.
+Records are read as the dataset rules read them; what is not understood is skipped, and what is wrong with it is those
+rules' business.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-_HEAD = 8 << 20  # bytes read of each file
+from lorachk.errors import UsageError
+from lorachk.facts.records.datafile import DataFile
+from lorachk.facts.records.dialect import shape
+from lorachk.facts.records.inputs import expand
+from lorachk.facts.records.reader import Reader
+
+_HEAD = 2000  # records looked at of each file
 _LARGEST_SIDE = 672  # pixels; larger images only make the miniature slower
 _SPEAKERS = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant"}
 _ROLES = ("system", "user", "assistant", "tool")
@@ -30,43 +36,55 @@ class Sample:
     images: list[Any] = field(default_factory=list)
 
 
-def head_records(path: Path) -> Iterator[dict[str, Any]]:
-    """Objects at the head of a JSON array or JSONL file; stops at the first that does not parse."""
-    with path.open("rb") as file:
-        text = file.read(_HEAD).decode("utf-8-sig", errors="replace")
-    decoder, at = json.JSONDecoder(), 0
-    while match := re.compile(r"[\s,\[]*").match(text, at):
-        at = match.end()
-        try:
-            value, at = decoder.raw_decode(text, at)
-        except ValueError:
-            return
-        if isinstance(value, dict):
-            yield value
+def head_records(file: DataFile | Path) -> Iterator[dict[str, Any]]:
+    """Objects at the head of a dataset file, as far as they can be read."""
+    try:
+        for item in islice(Reader(file), _HEAD):
+            if isinstance(item.value, dict):
+                yield item.value
+    except OSError:
+        return
 
 
 def first_samples(
-    files: list[str], image_root: str | None, *, with_images: bool, mixed: bool, count: int
+    files: list[str], image_root: str | None, *, with_images: bool, mixed: bool, count: int, trainer: str | None = None
 ) -> list[Sample]:
     """Up to `count` samples. With `with_images` those that have images; `mixed` also keeps text-only ones between."""
     pictures: list[Sample] = []
     texts: list[Sample] = []
     for name in files:
-        path = Path(name)
-        if not path.is_file():
+        try:
+            found = expand([name], "train", trainer=trainer)
+        except UsageError:
             continue
-        for record in head_records(path):
-            sample = read_sample(record, path.parent, image_root if with_images else None, load=with_images)
-            if sample is None:
-                continue
-            (pictures if sample.images else texts).append(sample)
-            if len(pictures) >= count or (len(texts) >= count and not with_images):
-                break
+        for file in found:
+            folder = Path(file.local).parent
+            root = image_root or file.image_root
+            for record in head_records(file):
+                sample = read_sample(record, folder, root if with_images else None, load=with_images)
+                if sample is None:
+                    sample = _by_dialect(record, file)
+                if sample is None:
+                    continue
+                (pictures if sample.images else texts).append(sample)
+                if len(pictures) >= count or (len(texts) >= count and not with_images):
+                    break
     if not with_images or not pictures:
         return texts[:count]
     if not mixed or not texts:
         return pictures[:count]
     return [s for pair in zip(pictures, texts, strict=False) for s in pair][:count]
+
+
+def _by_dialect(record: dict[str, Any], file: DataFile) -> Sample | None:
+    """A record without a list of turns (alpaca, query and response, prompt and completion), when it is text alone."""
+    found = shape(record, file.mapping)
+    if found.member in ("conversations", "messages") or found.images or found.videos or not found.turns:
+        return None
+    if len(found.turns) < 2 or not all(turn.speaker in _ROLES for turn in found.turns):
+        return None
+    messages = [{"role": t.speaker, "content": [{"type": "text", "text": t.text}]} for t in found.turns]
+    return Sample(messages)
 
 
 def read_sample(record: dict[str, Any], folder: Path, image_root: str | None, *, load: bool = True) -> Sample | None:
