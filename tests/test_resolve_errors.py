@@ -35,6 +35,7 @@ def test_there_are_broken_fixtures() -> None:
     [
         ({"deepspeed": "nowhere/ds.json"}, "--config", "the folder 'nowhere' does not exist"),
         ({"trainer": "minicpm"}, "--trainer", "minicpmv"),
+        ({"tokenizer": "nowhere"}, "--tokenizer", "no such folder"),
         ({"num_gpus": 0}, "--num-gpus", "1 or more"),
         ({"gpu_memory": "lots"}, "--gpu-memory", "write 24GiB"),
         ({"gpu_memory": "24"}, "--gpu-memory", "less than any GPU"),

@@ -10,7 +10,7 @@ from lorachk.errors import UsageError
 from lorachk.launchers.derive import derive
 from lorachk.launchers.layers import Layers
 from lorachk.launchers.project import Lint, find_project, normalised
-from lorachk.launchers.text import beside, exists, where
+from lorachk.launchers.text import beside, exists, is_folder, where
 from lorachk.launchers.trainers import TRAINERS
 from lorachk.launchers.values import Found, Unknown
 from lorachk.run import FIELDS, Location, Run, Setting, Source
@@ -109,6 +109,7 @@ class _Resolver:
         ds_config = self._deepspeed()
         self._peft(options.peft or (str(project.run["peft"].value) if project and "peft" in project.run else None))
         version = self._model()
+        self._tokenizer()
         whole = launch is not None or bool(project and (project.args or project.lora)) or bool(options.peft)
         derive(layers, self.arguments, environment, launched=whole, version=version)
         return Resolved(self._run(environment, ds_config), self.settings, self.sources, lint)
@@ -226,6 +227,12 @@ class _Resolver:
         self.layers.add(model_config.fields(file))
         version = file.find("/version")
         return str(version.value) if version else None
+
+    def _tokenizer(self) -> None:
+        folder = self.layers.get("tokenizer")
+        if folder and not is_folder(folder):
+            hint = "name the folder that holds tokenizer.json"
+            raise UsageError(f"no such folder: {folder}", where=self._named("tokenizer"), hint=hint)
 
     def _run(self, environment: dict[str, str], ds_config: dict[str, Any]) -> Run:
         values = self.layers.values
