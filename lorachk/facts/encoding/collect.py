@@ -10,9 +10,10 @@ from typing import Any, cast
 from lorachk.facts.collector import ColumnSink, Context, Row
 from lorachk.facts.encoding import frames
 from lorachk.facts.encoding.cutting import image_is_cut
-from lorachk.facts.encoding.exact import Answer, Asked, Job, columns, encode
+from lorachk.facts.encoding.exact import Answer, Asked, Job, answers, columns, encode
 from lorachk.facts.encoding.setup import NO_LIMIT, Recipe, Setup
 from lorachk.facts.records.datafile import DataFile
+from lorachk.facts.records.fetch import through
 from lorachk.facts.records.verdicts import loader
 
 _CHUNK = 512  # records of a job
@@ -88,23 +89,29 @@ class Encoding:
 
     def _answers(self, which: str, limit: int | None, count: int) -> Iterator[tuple[str, Answer]]:
         """Path and answer of the records of a query."""
-        jobs = self._jobs(which, limit)
+        found = self._sink.select(_WANTED.format(which=which))
+        encodings = dict(self._sink.select("SELECT path::VARCHAR, encoding FROM dataset"))
+        for path, rows in groupby(found, key=lambda row: row[0]):
+            file = self._files[path]
+            asked = (Asked(record, offset, _sizes(sizes)) for _, record, offset, sizes in rows)
+            if file.seekable and file.container != "parquet" and (encodings.get(path) or "").startswith("utf-8"):
+                given = self._in_jobs(Job(self._recipe, file, limit, ()), asked, count)
+            else:  # one cannot go to a record: all are met on one way through the file
+                job = Job(self._recipe, file, limit, ())
+                given = answers(self._used, job, through(file, asked))
+            yield from ((path, answer) for answer in given)
+
+    def _in_jobs(self, job: Job, asked: Iterator[Asked], count: int) -> Iterator[Answer]:
+        """Answers of records that are read at their places: in processes, when there are many."""
+        jobs = (job._replace(asked=chunk) for chunk in iter(lambda: list(islice(asked, _CHUNK)), []))
         if count < _PARALLEL:
-            for job in jobs:
-                yield from ((job.file.path, answer) for answer in encode(job))
+            for one in jobs:
+                yield from encode(one)
             return
         from lorachk.facts.encoding.pool import mapped
 
-        for job, answers in mapped(jobs, self._context.options.workers):
-            yield from ((job.file.path, answer) for answer in answers)
-
-    def _jobs(self, which: str, limit: int | None) -> Iterator[Job]:
-        rows = self._sink.select(_WANTED.format(which=which))
-        for path, several in groupby(rows, key=lambda row: row[0]):
-            file = self._files[path]
-            while chunk := list(islice(several, _CHUNK)):
-                asked = [Asked(record, offset, _sizes(sizes)) for _, record, offset, sizes in chunk]
-                yield Job(self._recipe, file, limit, asked)
+        for several in mapped(jobs, self._context.options.workers):
+            yield from several
 
     def _unread(self) -> None:
         """Rows for records with images that could not be counted: only what is known without them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from lorachk.facts.encoding.blocks import blocks
@@ -51,33 +51,32 @@ def encode(job: Job) -> list[Answer]:
     global _latest
     if _latest is None or _latest[0] != job.recipe:
         _latest = (job.recipe, setup(job.recipe))
-    return list(answers(_latest[1], job))
+    return list(answers(_latest[1], job, fetch(job.file, job.asked)))
 
 
-def answers(used: Setup, job: Job) -> Iterator[Answer]:
-    """An answer for each record that is still there, in the order of the file."""
-    asked = {one.record: one for one in job.asked}
+def answers(used: Setup, job: Job, records: Iterable[tuple[Asked, Any]]) -> Iterator[Answer]:
+    """An answer for each of `records`, which stand in the job's file."""
     waiting: list[tuple[int, list[Message], list[ImageBlock]]] = []
-    for number, value in fetch(job.file, [(one.record, one.offset) for one in job.asked]):
-        sizes = asked[number].sizes
-        if sizes is None:
-            yield Answer(number, None, None, "an image of the record could not be read")
+    for one, value in records:
+        if one.sizes is None:
+            yield Answer(one.record, None, None, "an image of the record could not be read")
             continue
         try:
             found = shape(value, job.file.mapping)
             messages = messages_of(job.recipe.trainer, value, found)
-            waiting.append((number, messages, _blocks(used, sizes)))
+            waiting.append((one.record, messages, blocks_of(used, one.sizes)))
         except Unencodable as problem:
-            yield Answer(number, None, problem.fate, str(problem))
+            yield Answer(one.record, None, problem.fate, str(problem))
         except Refused as problem:
-            yield Answer(number, None, None, f"an image is refused: {problem}")
+            yield Answer(one.record, None, None, f"an image is refused: {problem}")
         if len(waiting) >= _TOGETHER:
             yield from _encoded(used, waiting, job.limit)
             waiting = []
     yield from _encoded(used, waiting, job.limit)
 
 
-def _blocks(used: Setup, sizes: Sequence[Size]) -> list[ImageBlock]:
+def blocks_of(used: Setup, sizes: Sequence[Size]) -> list[ImageBlock]:
+    """The blocks of a record's images. Raises Unencodable and Refused."""
     if not sizes:
         return []
     if used.images is None:

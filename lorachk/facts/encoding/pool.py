@@ -14,21 +14,19 @@ from lorachk.facts.imagepool import cpus
 _AHEAD = 4  # jobs that wait beside those being run
 
 
-def mapped(jobs: Iterator[Job], workers: int | None) -> Iterator[tuple[Job, list[Answer]]]:
-    """Each job with its answers. A process that dies ends the collector (BrokenProcessPool)."""
+def mapped(jobs: Iterator[Job], workers: int | None) -> Iterator[list[Answer]]:
+    """The answers of each job. A process that dies ends the collector (BrokenProcessPool)."""
     count = workers or cpus()
     # Not fork: threads of other libraries (DuckDB) may hold locks.
     pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_alone)
-    waiting: deque[tuple[Job, Future[list[Answer]]]] = deque()
+    waiting: deque[Future[list[Answer]]] = deque()
     try:
         for job in jobs:
-            waiting.append((job, pool.submit(encode, job)))
+            waiting.append(pool.submit(encode, job))
             if len(waiting) >= count + _AHEAD:
-                first, future = waiting.popleft()
-                yield first, future.result()
+                yield waiting.popleft().result()
         while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
+            yield waiting.popleft().result()
     finally:
         processes = list((pool._processes or {}).values())
         pool.shutdown(wait=False, cancel_futures=True)

@@ -31,10 +31,15 @@ class Around(NamedTuple):
 
 
 class Counting(NamedTuple):
-    """What a process needs to count: the tokenizer's folder, and what stands around each speaker's texts."""
+    """What a process needs to count: the tokenizer's folder, and what stands around texts, by their names (`named`)."""
 
     folder: str
     around: Mapping[str, Around]
+
+
+def named(speaker: str | None, placed: str | None) -> str:
+    """The name of a speaker's texts with the images' marks in one place: an image changes what stands beside a text."""
+    return f"{speaker or ''} {placed}" if placed else speaker or ""
 
 
 class TurnTokens:
@@ -58,7 +63,7 @@ class TurnTokens:
             text, placed = without_images(text)
             if placed is None:
                 return None, None
-        around = self._around.get(speaker or "")
+        around = self._around.get(named(speaker, placed))
         if around is None or not text:
             return None, placed
         if text[0].isspace() or text[-1].isspace():
