@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SLICES = (6, 4, 3, 2, 1)
 _SQUARES = (1280, 1024, 896, 768, 672, 512, 448, 336, 224)  # sides; the budget is the square's pixels
 _TYPES = {"value": "BIGINT", **dict.fromkeys(("width", "height", "images", "tokens"), "INTEGER")}
-# What the limit cuts: records of exact length, or such that are too long even with the fewest tokens their text has.
+# Lengths are exact or upper bounds; where one is neither, nothing can be said of what would be left.
 _LEFT = """
 WITH pictures AS (
   SELECT i.path, i.record, t.value, sum(t.tokens) AS tokens, count(t.tokens) < count(*) AS unread
@@ -35,7 +35,7 @@ WITH pictures AS (
 SELECT p.value, count(*) FILTER (e.length - e.image_tokens + p.tokens > {limit}),
   max(e.length - e.image_tokens + p.tokens), bool_and(e.exact)
 FROM (SELECT path, record, image_tokens, tokens IS NOT NULL AS exact,
-    coalesce(tokens, image_tokens + text_tokens_max, image_tokens + text_tokens_min) AS length FROM encoding
+    coalesce(tokens, image_tokens + text_tokens_max) AS length FROM encoding
   WHERE image_tokens > 0) e
 JOIN pictures p ON p.path = e.path AND p.record = e.record
 WHERE NOT p.unread GROUP BY p.value ORDER BY p.value DESC
@@ -48,8 +48,11 @@ def rows(sink: ColumnSink, recipe: Recipe, images: Prepared) -> Iterator[Row]:
     found = _setting(recipe, images)
     if limit is None or found is None:
         return
-    ((cut,),) = sink.select("SELECT count(*) FROM encoding WHERE cut AND image_tokens > 0")
-    if not cut:
+    ((cut, boundless),) = sink.select(
+        "SELECT count(*) FILTER (cut), count(*) FILTER (tokens IS NULL AND text_tokens_max IS NULL) FROM encoding "
+        "WHERE image_tokens > 0"
+    )
+    if not cut or boundless:
         return
     name, values = found
     ((text_cut,),) = sink.select(
