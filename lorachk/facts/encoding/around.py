@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _TEXTS = ("What is it", "it's 7.", "(see) 12", "7 apples!", "字字。", "Zürich?", '"quoted"', "- item:", "a", ".")
 _BLANKS = ("a ", " a", "a\n", "\na", "a.\n\n", ".  ", "\t7", " a \n ", "\r\na", "a\u00a0")  # white space at their ends
 _CANDIDATES = [Around(blank, after) for after, blank in product(("", "\n", "\n\n", " "), (False, True))]
+_STRIPS = {"qwen-vl": "user"}  # trainers whose loader strips a speaker's texts before any template sees them
 _SIZE = (224, 224)  # of the image that is tried
 
 
@@ -50,6 +51,8 @@ def counting(used: Setup, recipe: Recipe, head: Sequence[Item], file: DataFile) 
                     continue
                 tried.add(case)
                 found = _around(words, _Place(used, messages, number, before, after))
+                if found and _STRIPS.get(recipe.trainer or "") == message.speaker:
+                    found = found._replace(ends="trimmed")
                 key = named(message.speaker, case.placed)
                 around[key] = _both(around[key], found) if key in around else found
     known = {key: found for key, found in around.items() if found is not None}
