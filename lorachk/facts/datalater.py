@@ -128,7 +128,9 @@ class Later:
             Encoding(self._context, self._recipe, used, self._files).fill()
             self._remedies()
         elif self._recipe.run.max_length is None or used.images is None:
-            reason = NO_LIMIT if self._recipe.run.max_length is None else used.no_images or used.no_encoder
+            # What a text model lacks is its tokenizer, not images.
+            missing = used.no_encoder if self._recipe.run.family == "text" else used.no_images
+            reason = NO_LIMIT if self._recipe.run.max_length is None else missing or used.no_encoder
             sink.unknown("encoding", reason or "not counted")
         else:
             from lorachk.facts.encoding import bounds
