@@ -27,8 +27,11 @@ def record(number: int, text: str = 'a \\": "b" é') -> dict[str, Any]:
     return made if number % 3 else {**made, "extra": {"k": [number]}}
 
 
-def facts(path: Path, monkeypatch: pytest.MonkeyPatch, *, parallel: bool, trainer: str | None) -> dict[str, Any]:
-    monkeypatch.setattr(dataset, "_PARALLEL", 1 << 10 if parallel else 1 << 40)
+def facts(
+    path: Path, monkeypatch: pytest.MonkeyPatch, *, parallel: bool, trainer: str | None, here: bool = False
+) -> dict[str, Any]:
+    monkeypatch.setattr(dataset, "_IN_PARTS", 1 << 10 if parallel else 1 << 40)
+    monkeypatch.setattr(dataset, "_PARALLEL", 1 << 10 if parallel and not here else 1 << 40)
     with Store(Limits(memory="500MB")) as store:
         context = Context(Run(data=[str(path)], trainer=trainer), store, options=Options(workers=2))
         dataset.collect(context)
@@ -56,6 +59,7 @@ def test_whole_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, 
     path = written(tmp_path / "train.json", [record(i) for i in range(400)], how)
     side_by_side = facts(path, monkeypatch, parallel=True, trainer=trainer)
     assert side_by_side == facts(path, monkeypatch, parallel=False, trainer=trainer)
+    assert side_by_side == facts(path, monkeypatch, parallel=True, trainer=trainer, here=True)
     assert len(side_by_side["record"]) == 400
 
 

@@ -33,6 +33,7 @@ from lorachk.run import Run
 _HEAD = 200  # records from which trainer and layout are told
 _TOGETHER = 512  # records taken apart at once
 _PARALLEL = 24 << 20  # bytes of data from which processes are worth starting
+_IN_PARTS = 4 << 20  # bytes from which a file is taken apart in parts, most of them the quick way
 _KEPT = 20_000  # rows that are gathered before they go to the sink
 _TEMPLATES = ("version", "conv_style", "template")  # LLaVA's, InternVL's and the frameworks' flag
 TABLES = ("record", "field", "turn", "image", "box")
@@ -118,10 +119,11 @@ class _Collected:
         self._context.say(f"reading {file.path}")
         before = self._records
         parallel = None
-        if file.bytes > _PARALLEL:
+        if file.bytes > _IN_PARTS:
             from lorachk.facts.records.parallel import Parallel
 
-            parallel = Parallel(reader, head, plan, self._folder, options.workers)
+            here = file.bytes <= _PARALLEL
+            parallel = Parallel(reader, head, plan, self._folder, options.workers, here=here)
         if parallel and parallel.possible:
             items.close()  # type: ignore[attr-defined]
             for scanned, base in parallel.scan(partial(self._tell, file)):

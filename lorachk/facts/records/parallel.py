@@ -1,4 +1,4 @@
-"""Scans a large file in several processes, part by part, and gives the results in order."""
+"""Scans a large file part by part, in several processes or in this one, and gives the results in order."""
 
 from __future__ import annotations
 
@@ -33,10 +33,16 @@ class Base(NamedTuple):
 
 
 class Parallel:
-    """One large file. `possible` tells whether it can be cut; then `scan`, then what is `rest`."""
+    """One large file. `possible` tells whether it can be cut; then `scan`, then what is `rest`.
 
-    def __init__(self, reader: Reader, head: list[Item], plan: Plan, folder: Path, workers: int | None) -> None:
+    `here`: no processes are started, for a file that is read before they would have.
+    """
+
+    def __init__(
+        self, reader: Reader, head: list[Item], plan: Plan, folder: Path, workers: int | None, *, here: bool = False
+    ) -> None:
         self._reader = reader
+        self._here = here
         self._workers = workers or cpus()
         text = b""
         if head and reader.container in ("array", "lines"):
@@ -64,8 +70,22 @@ class Parallel:
         Ends early where a part turns out to be cut in the wrong place or its process dies: `rest` goes on from there.
         """
         assert self._cut is not None
-        waiting: deque[tuple[Future[Scanned], Part]] = deque()
         remaining = (part for part in parts(self._reader.file, self._next.offset, self._cut) if not part.last)
+        for scanned, part in self._here_scanned(remaining) if self._here else self._in_processes(remaining):
+            if scanned.unfinished:
+                return
+            base = self._next
+            self._note(scanned, base)
+            self._next = Base(base.record + scanned.places, base.line + scanned.newlines, base.offset + part.size)
+            yield scanned, base
+            tell(self._next.offset)
+
+    def _here_scanned(self, remaining: Iterator[Part]) -> Iterator[tuple[Scanned, Part]]:
+        for number, part in enumerate(remaining):
+            yield scan(self._job, part, number), part
+
+    def _in_processes(self, remaining: Iterator[Part]) -> Iterator[tuple[Scanned, Part]]:
+        waiting: deque[tuple[Future[Scanned], Part]] = deque()
         # Not fork: threads of other libraries (DuckDB) may hold locks.
         pool = ProcessPoolExecutor(self._workers, mp_context=multiprocessing.get_context("spawn"))
         try:
@@ -81,13 +101,7 @@ class Parallel:
                     scanned = future.result()
                 except (BrokenProcessPool, OSError):
                     return
-                if scanned.unfinished:
-                    return
-                base = self._next
-                self._note(scanned, base)
-                self._next = Base(base.record + scanned.places, base.line + scanned.newlines, base.offset + part.size)
-                yield scanned, base
-                tell(self._next.offset)
+                yield scanned, part
         finally:
             processes = list((pool._processes or {}).values())
             pool.shutdown(wait=False, cancel_futures=True)
