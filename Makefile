@@ -33,6 +33,7 @@ docs: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/scan/run.py
+	$(BIN)/python benchmarks/tokens/run.py
 	$(BIN)/python benchmarks/memory/run.py
 
 verify-versions: $(STAMP)
