@@ -54,7 +54,10 @@ CASES: dict[str, tuple[str, str, Writers, tuple[int, ...], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+QUICK = ("llamafactory qwen2_5_vl", "llamafactory llama3", "ms-swift qwen2_vl", "llava v1", "internvl 2.5", "qwen-vl")
+
+
+@pytest.mark.parametrize("case", [pytest.param(c, marks=() if c in QUICK else pytest.mark.slow) for c in CASES])
 def test_both_ways_give_the_same(case: str, tmp_path: Path) -> None:
     """Large datasets are counted one way, small ones the other: nobody should get other findings for it."""
     trainer, model, writers, images, options = CASES[case]
