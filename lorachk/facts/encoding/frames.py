@@ -31,7 +31,7 @@ WITH texts AS (
   FROM image GROUP BY path, record
 )
 SELECT r.path::VARCHAR AS path, r.record, r."offset",
-  hash(r.path::VARCHAR, r.dialect, r.style, r.image_field, coalesce(p.images, 0), t.form) AS form,
+  hash(r.path::VARCHAR, r.dialect, r.style, r.image_field, r.video_count, coalesce(p.images, 0), t.form) AS form,
   t.texts::BIGINT AS texts, t.answers::BIGINT AS answers, t.last_answer::BIGINT AS last_answer,
   coalesce(p.images, 0)::BIGINT AS images, coalesce(p.tokens, 0)::BIGINT AS pictures,
   coalesce(p.features, 0)::BIGINT AS features, coalesce(p.markers, 0)::BIGINT AS markers,
@@ -39,13 +39,18 @@ SELECT r.path::VARCHAR AS path, r.record, r."offset",
 FROM record r JOIN texts t ON t.path = r.path AND t.record = r.record
 LEFT JOIN pictures p ON p.path = r.path AND p.record = r.record
 """
+# Keys, of records or turns, by which trainers treat a record in another way although it has the form of others: in a
+# file with one of them, every record is encoded.
+_MORE = ("tools", "objects", "channel", "loss", "chat_template", "chat_template_kwargs", "chosen", "rejected")
 # Records of each form that are encoded to learn what its template adds.
 SAMPLES = f"""
 SELECT DISTINCT path, unnest([first, last, shortest, longest, smallest, largest, another]) AS record FROM (
   SELECT any_value(path) AS path, min(record) AS first, max(record) AS last, min_by(record, texts) AS shortest,
     max_by(record, texts) AS longest, min_by(record, pictures) AS smallest, max_by(record, pictures) AS largest,
     min_by(record, hash(record)) AS another
-  FROM forms WHERE NOT open AND NOT unread GROUP BY form HAVING count(*) > {FEW}
+  FROM forms WHERE NOT open AND NOT unread
+    AND path NOT IN (SELECT path::VARCHAR FROM field WHERE regexp_extract(pointer, '[^/]*$') IN {_MORE})
+  GROUP BY form HAVING count(*) > {FEW}
 )
 """  # noqa: S608
 # What of a record a trainer's labels grow with; the first that fits all samples is the one.
