@@ -60,12 +60,12 @@ class Encoding:
         self._sink.derive("sampled", frames.SAMPLES)
         joined = "SELECT f.* FROM forms f JOIN sampled s ON s.path = f.path AND s.record = f.record"
         sums = {
-            (path, record): (form, frames.Sums(*numbers))
-            for path, record, form, *numbers in self._sink.select(
-                f"SELECT f.path, f.record, f.form, {_SUMS} FROM ({joined}) f"  # noqa: S608
+            (path, record): ((dialect, form), frames.Sums(*numbers))
+            for path, record, dialect, form, *numbers in self._sink.select(
+                f"SELECT f.path, f.record, f.dialect, f.form, {_SUMS} FROM ({joined}) f"  # noqa: S608
             )
         }
-        samples: dict[int, list[frames.Sample]] = defaultdict(list)
+        samples: dict[tuple[str, int], list[frames.Sample]] = defaultdict(list)
         for path, answer in self._answers(joined, None, len(sums)):
             form, numbers = sums[path, answer.record]
             samples[form].append((numbers, answer))

@@ -9,7 +9,7 @@ of other forms, and records that reach the limit, are encoded one by one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from lorachk.facts.encoding.exact import Answer
@@ -30,7 +30,7 @@ WITH texts AS (
     count(*) FILTER (tokens IS NULL AND problem IS NULL AND refused IS NULL) > 0 AS uncounted
   FROM image GROUP BY path, record
 )
-SELECT r.path::VARCHAR AS path, r.record, r."offset",
+SELECT r.path::VARCHAR AS path, r.record, r."offset", r.dialect,
   hash(r.path::VARCHAR, r.dialect, r.style, r.image_field, r.video_count, coalesce(p.images, 0), t.form) AS form,
   t.texts::BIGINT AS texts, t.answers::BIGINT AS answers, t.last_answer::BIGINT AS last_answer,
   coalesce(p.images, 0)::BIGINT AS images, coalesce(p.tokens, 0)::BIGINT AS pictures,
@@ -85,16 +85,23 @@ class Sums(NamedTuple):
 Sample = tuple[Sums, Answer]
 
 
-def frames(samples: Mapping[int, Iterable[Sample]], *, labels: bool) -> list[dict[str, Any]]:
-    """Rows of what each form adds, for the forms whose samples agree. Without `labels`, they are not looked at."""
-    known = {form: list(several) for form, several in samples.items()}
-    learnt = next((way for way in _LEARNT if all(_agreed(several, way) for several in known.values())), None)
+def frames(samples: Mapping[tuple[str, int], list[Sample]], *, labels: bool) -> list[dict[str, Any]]:
+    """Rows of what each form adds, for the forms whose samples agree. Without `labels`, they are not looked at.
+
+    `samples` are by dialect and form; labels grow with the same part of a record in all forms of a dialect.
+    """
+    dialects = dict.fromkeys(dialect for dialect, _ in samples)
+    learnt = {dialect: _learnt([each for (d, _), each in samples.items() if d == dialect]) for dialect in dialects}
     found = []
-    for form, several in known.items():
-        row = _frame(several, learnt, labels=labels)
+    for (dialect, form), several in samples.items():
+        row = _frame(several, learnt[dialect], labels=labels)
         if row is not None:
             found.append({"form": form, **row})
     return found
+
+
+def _learnt(forms: list[list[Sample]]) -> str | None:
+    return next((way for way in _LEARNT if all(_agreed(several, way) for several in forms)), None)
 
 
 def _agreed(samples: list[Sample], learnt: str) -> bool:
