@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from lorachk.facts.encoding.turntokens import Around, Counting
 from lorachk.facts.records.dialects.model import SPEAKERS
 from lorachk.facts.records.item import Item
+from lorachk.facts.records.layout import layout
 from lorachk.facts.records.parts import start_of
 from lorachk.facts.records.tabulate import TURN, Plan, Tabulator
-from lorachk.facts.records.typed import Typed, layout
+from lorachk.facts.records.typed import Typed
 from lorachk.facts.records.verdicts import _MODULES as TRAINERS
 from lorachk.facts.records.verdicts import Settings
 
@@ -43,8 +44,10 @@ _texts = _words | st.sampled_from(
     ]
 )
 _extra = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _words
+# What loaders may look at.
+READ = ["rejected_response", "label", "question", "answer", "loss", "channel", "tools", "objects", "audio", "bbox"]
 _extras = st.dictionaries(
-    st.sampled_from(["id", "source", "n/m", "w~", "system", "video", "deep"]),
+    st.sampled_from(["id", "source", "n/m", "w~", "system", "video", "deep", *READ]),
     _extra | st.lists(_extra, max_size=3) | st.dictionaries(_words, _extra, max_size=3),
     max_size=3,
 )

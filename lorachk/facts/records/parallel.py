@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 from lorachk.facts.imagepool import cpus
 from lorachk.facts.records.item import Item
+from lorachk.facts.records.layout import layout
 from lorachk.facts.records.parts import Part, cut_of, parts, start_of
 from lorachk.facts.records.reader import Reader
 from lorachk.facts.records.scan import Job, Scanned, scan
 from lorachk.facts.records.stream import Stream
 from lorachk.facts.records.tabulate import Plan
-from lorachk.facts.records.typed import layout
 
 _AHEAD = 6  # parts that wait beside those being scanned: fewer leave processes idle while a batch is compressed
 _AHEAD_IN_MEMORY = 2  # of those that stand in memory

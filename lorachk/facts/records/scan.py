@@ -13,10 +13,11 @@ from lorachk.facts.records.columns import Written
 from lorachk.facts.records.datafile import DataFile
 from lorachk.facts.records.item import Fault, Item
 from lorachk.facts.records.jsonlines import read_lines
+from lorachk.facts.records.layout import Layout
 from lorachk.facts.records.parts import Part, read_part
 from lorachk.facts.records.reader import strange
 from lorachk.facts.records.tabulate import Plan, Tabulator, write
-from lorachk.facts.records.typed import Layout, Typed
+from lorachk.facts.records.typed import Typed
 
 _TOGETHER = 512  # records
 

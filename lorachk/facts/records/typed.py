@@ -21,18 +21,13 @@ from msgspec import UNSET, Raw, UnsetType
 from lorachk.facts.encoding.turntokens import without_images
 from lorachk.facts.records.dialect import PLACEHOLDER
 from lorachk.facts.records.dialects.model import SPEAKERS
+from lorachk.facts.records.layout import DIALECTS, Layout
 from lorachk.facts.records.lengths import utf8_length
 from lorachk.facts.records.tabulate import IMAGE, Pattern, Placed, Tabulator, digest_of, problem_of, repeated_key, short
 from lorachk.facts.records.typed_verdicts import SPOKEN, TypedVerdicts
 
-_LEARNT_FROM = 200  # records
 _TOGETHER = 256  # records
 _TAIL = 64  # bytes in which a part ends
-# What dialects read beside the list of turns; a record with one of these goes the general way.
-_READ = {"system", "chosen", "rejected", "video", "videos", "audio", "audios", "images", "image", "conversations"} | {
-    *("messages", "conversation", "prompt", "completion", "instruction", "input", "output", "query", "response"),
-    *("history", "text", "tools", "objects"),
-}
 _QWEN = {"user", "assistant"}  # as roles these make another dialect of from/value
 _PATTERNS = 1000  # of the turns of a record: roles, and placeholders in them
 _FIRST = {
@@ -45,44 +40,6 @@ _FIRST = {
     ord("n"): "null",
 }
 _POINT = re.compile(rb"[.eE]")
-
-
-class Layout(NamedTuple):
-    """How the records of a file are written, learnt from its first ones. Plain data: it goes to worker processes."""
-
-    member: str  # conversations or messages
-    role: str  # from or role
-    content: str  # value or content
-    extras: tuple[str, ...]  # keys that no dialect reads
-    start: bytes  # how a record starts: brace, white space, first key
-
-
-def layout(values: Sequence[Any], start: bytes | None) -> Layout | None:
-    """The layout all of the first records share; None when they are not written the most usual way."""
-    head = values[:_LEARNT_FROM]
-    if not head or start is None or not all(isinstance(v, dict) for v in head):
-        return None
-    member = "conversations" if "conversations" in head[0] else "messages"
-    first = head[0].get(member)
-    turned = isinstance(first, list) and bool(first) and isinstance(first[0], dict)
-    role, content = ("from", "value") if turned and "from" in first[0] else ("role", "content")
-    if (member, role) not in _DIALECTS:
-        return None
-    extras: dict[str, None] = {}
-    for value in head:
-        turns = value.get(member)
-        if not isinstance(turns, list) or not turns:
-            return None
-        if not all(isinstance(t, dict) and t.keys() == {role, content} for t in turns):
-            return None
-        if not all(isinstance(t[role], str) and isinstance(t[content], str) for t in turns):
-            return None
-        if not isinstance(value.get("image", ""), str):
-            return None
-        extras.update(dict.fromkeys(k for k in value if k not in (member, "image")))
-    if extras.keys() & _READ or not all(k.isascii() and k.isprintable() for k in extras) or len(extras) > 40:
-        return None
-    return Layout(member, role, content, tuple(extras), start)
 
 
 class Group(NamedTuple):
@@ -130,7 +87,7 @@ class Typed:
         self._array = msgspec.json.Decoder(list[record])  # type: ignore[valid-type]
         self._line = msgspec.json.Decoder(record)
         self._start = re.compile(re.escape(layout.start))
-        self._dialect = _DIALECTS[layout.member, layout.role]
+        self._dialect = DIALECTS[layout.member, layout.role]
         self._verdicts = None
         if tabulator.judge is not None:
             extras = dict(zip(self._names, layout.extras, strict=True))
@@ -444,9 +401,4 @@ def _array(data: bytes, start: int, end: int) -> bytes:
     return b"".join((b"[", memoryview(data)[start : end - len(tail) + len(kept)], b"]"))
 
 
-_DIALECTS = {
-    ("conversations", "from"): "llava",
-    ("conversations", "role"): "minicpmv",
-    ("messages", "role"): "messages",
-}
 _STYLES = {"from": "from/value", "role": "role/content"}
