@@ -12,7 +12,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def measure(command: Sequence[str], folder: Path | None = None) -> dict[str, float]:
-    """Wall seconds, and the most resident memory (MiB) that the processes had at one time. Exit codes 0 and 1 are fine."""
+    """Wall seconds, and the most resident memory (MiB) of the processes together. Exit codes 0 and 1 are fine."""
     start = time.perf_counter()
     child = subprocess.Popen(list(command), stdout=subprocess.DEVNULL, cwd=folder)
     peak = 0
