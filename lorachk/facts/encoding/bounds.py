@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from lorachk.facts.collector import ColumnSink, Row
-from lorachk.facts.encoding.setup import Recipe, Setup
+from lorachk.facts.encoding.setup import Recipe, Setup, settings_of
 from lorachk.facts.records.lengths import Measured, measure
 from lorachk.facts.records.verdicts.minicpmv import Length
 from lorachk.facts.records.verdicts.minicpmv import cut as minicpmv_cut
 from lorachk.families.visual.minicpmv import MAX_SLICE_NUMS
 
 _CLOSE = "close to the token limit, or an image could not be read; only the tokenizer can tell"
-# A turn with a visible character beside its placeholders is a token at least.
-_LEAST = """
-SELECT r.path, r.record, {limit} AS max_length, p.tokens AS image_tokens, coalesce(t.least, 0) AS text_tokens_min,
-  CASE WHEN coalesce(p.tokens, 0) + coalesce(t.least, 0) > {limit} THEN true END AS cut,
-  CASE WHEN p.tokens > {limit} THEN true END AS image_cut
-FROM record r LEFT JOIN (
-  SELECT path, record, count(*) FILTER (NOT blank AND placeholders = 0 AND len(keys) = 0) AS least
-  FROM turn GROUP BY path, record
-) t ON t.path = r.path AND t.record = r.record LEFT JOIN (
-  SELECT path, record, CASE WHEN count(tokens) = count(*) THEN sum(tokens)::BIGINT END AS tokens
-  FROM image GROUP BY path, record
-) p ON p.path = r.path AND p.record = r.record
+# Trainers that write their templates themselves, and more than the longest of these adds: to a record (with its default
+# system message) and to a turn. What a chat template adds nobody knows without it.
+_OWN_TEMPLATES = {"llamafactory", "ms-swift", "llava", "fastchat", "qwen-vl", "qwen-vl-series", "internvl"}
+_FRAME, _TURN = 256, 32
+# A turn with a visible character beside its placeholders is a token at least, and no tokenizer makes more tokens of a
+# text than it has bytes.
+_BOUNDS = """
+SELECT path, record, max_length, image_tokens, low AS text_tokens_min, high AS text_tokens_max,
+  CASE WHEN coalesce(image_tokens, 0) + low > max_length THEN true
+    WHEN image_tokens + high <= max_length THEN false END AS cut,
+  CASE WHEN image_tokens > max_length THEN true WHEN image_tokens + high <= max_length THEN false END AS image_cut
+FROM (
+  SELECT r.path, r.record, {limit} AS max_length, coalesce(t.least, 0) AS low, {high} AS high,
+    CASE WHEN p.path IS NULL THEN 0 ELSE p.tokens END AS image_tokens
+  FROM record r LEFT JOIN (
+    SELECT path, record, count(*) FILTER (NOT blank AND placeholders = 0 AND len(keys) = 0) AS least,
+      count(*) AS turns, sum(bytes)::BIGINT AS bytes
+    FROM turn GROUP BY path, record
+  ) t ON t.path = r.path AND t.record = r.record LEFT JOIN (
+    SELECT path, record, CASE WHEN count(tokens) = count(*) THEN sum(tokens)::BIGINT END AS tokens
+    FROM image GROUP BY path, record
+  ) p ON p.path = r.path AND p.record = r.record
+)
 """
 
 
@@ -35,8 +46,12 @@ def fill(sink: ColumnSink, recipe: Recipe, used: Setup) -> None:
         measured = measure(sink.select, MAX_SLICE_NUMS if slices is None else slices)
         sink.add("encoding", (_row(recipe, *one, limit) for one in measured))
     else:
-        sink.remake("encoding", _LEAST.format(limit=f"{limit:d}"))
-        sink.unknown("encoding.text_tokens_max", f"how many tokens a text has at most: {why}")
+        own = recipe.trainer in _OWN_TEMPLATES
+        frame = _FRAME + len(str(settings_of(recipe.run).system or "").encode())
+        high = f"t.bytes + {frame:d} + {_TURN:d} * t.turns" if own else "NULL::BIGINT"
+        sink.remake("encoding", _BOUNDS.format(limit=f"{limit:d}", high=high))
+        if not own:
+            sink.unknown("encoding.text_tokens_max", f"how many tokens a text has at most: {why}")
     for column in ("cut", "image_cut"):
         ((count,),) = sink.select(f"SELECT count(*) FROM encoding WHERE {column} IS NULL")  # noqa: S608
         if count:
