@@ -23,7 +23,7 @@ RECORDS = [
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    options = ResolveOptions(isolated=True, data=[str(path)], trainer="trl", model=MODEL, max_length=100)
+    options = ResolveOptions(isolated=True, data=[str(path)], trainer="trl", model=MODEL, max_length=200)
     with Store() as store:
         collect(Context(resolve(options).run, store, options=Options(workers=2)))
         found = sorted(store.rows("encoding"), key=lambda row: row["record"])
