@@ -21,7 +21,8 @@ def by_symptom(pages: Sequence[Page], text: str) -> list[Page]:
     """Pages one of whose symptoms and `text` have words in common, the best match first.
 
     Numbers, case and punctuation do not count: two users never see the same shapes. A whole symptom in the text is the
-    best match; otherwise a run of five words, or a text that stands in a symptom, will do.
+    best match; otherwise a run of five words, or a text that stands in a symptom, will do. Of equal ones errors come
+    first: they end runs.
     """
     seen = _words(text)
     scored = []
@@ -29,7 +30,8 @@ def by_symptom(pages: Sequence[Page], text: str) -> list[Page]:
         best = max((_score(_words(s), seen) for s in page.head.symptoms), default=(0, 0))
         if best > (0, 0):
             scored.append((best, page))
-    return [page for _, page in sorted(scored, key=lambda item: (-item[0][0], -item[0][1], item[1].code))]
+    scored.sort(key=lambda item: (-item[0][0], -item[0][1], -item[1].severity, item[1].code))
+    return [page for _, page in scored]
 
 
 def _score(symptom: list[str], seen: list[str]) -> tuple[int, int]:
