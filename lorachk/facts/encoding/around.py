@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _TEXTS = ("What is it", "it's 7.", "(see) 12", "7 apples!", "字字。", "Zürich?", '"quoted"', "- item:", "a", ".")
 _BLANKS = ("a ", " a", "a\n", "\na", "a.\n\n", ".  ", "\t7", " a \n ", "\r\na", "a\u00a0")  # white space at their ends
+_OTHERS = ("b", ".", "7", "字")  # what the other messages say
 _CANDIDATES = [Around(blank, after) for after, blank in product(("", "\n", "\n\n", " "), (False, True))]
 _STRIPS = {"qwen-vl": "user"}  # trainers whose loader strips a speaker's texts before any template sees them
 _SIZE = (224, 224)  # of the image that is tried
@@ -127,19 +128,21 @@ def _both(one: Around | None, other: Around | None) -> Around | None:
 
 
 def _around(words: Words, place: _Place) -> Around | None:
-    totals = _totals(place, _TEXTS)
-    if totals is None:
+    # Whatever the other texts: in a template without anything between two texts, they would join.
+    totals = [_totals(place, _TEXTS, other) for other in _OTHERS]
+    if None in totals:
         return None
     for around in _CANDIDATES:
-        added = {total - _own(words, around, text) for total, text in zip(totals, _TEXTS, strict=True)}
-        if len(added) == 1:
-            return around._replace(ends=_ends(words, place, around, added.pop()))
+        own = [_own(words, around, text) for text in _TEXTS]
+        added = [{total - n for total, n in zip(found or (), own, strict=True)} for found in totals]
+        if all(len(numbers) == 1 for numbers in added):
+            return around._replace(ends=_ends(words, place, around, added[0].pop()))
     return None
 
 
 def _ends(words: Words, place: _Place, around: Around, added: int) -> Literal["kept", "trimmed"] | None:
     """What becomes of white space at a text's ends; `added` is what the template adds to other texts."""
-    totals = _totals(place, _BLANKS)
+    totals = _totals(place, _BLANKS, _OTHERS[0])
     if totals is None:
         return None
     if totals == [added + _own(words, around, text) for text in _BLANKS]:
@@ -147,8 +150,11 @@ def _ends(words: Words, place: _Place, around: Around, added: int) -> Literal["k
     return "trimmed" if totals == [added + _own(words, around, text.strip()) for text in _BLANKS] else None
 
 
-def _totals(place: _Place, texts: Sequence[str]) -> list[int] | None:
-    """Tokens of the messages with each of the texts in the place of one; None when that cannot be encoded."""
+def _totals(place: _Place, texts: Sequence[str], other: str) -> list[int] | None:
+    """Tokens of the messages with each of the texts in the place of one and `other` in those of all others.
+
+    None when that cannot be encoded.
+    """
     from lorachk.facts.encoding.exact import blocks_of
 
     encoder = place.used.encoder
@@ -160,7 +166,7 @@ def _totals(place: _Place, texts: Sequence[str]) -> list[int] | None:
         blocks = blocks_of(place.used, [_SIZE] * len(numbers))
         for text in texts:
             parts = _merged([*place.before, text, *place.after], numbers)
-            tried = [m._replace(parts=parts if n == place.number else ("b",)) for n, m in enumerate(place.messages)]
+            tried = [m._replace(parts=parts if n == place.number else (other,)) for n, m in enumerate(place.messages)]
             found.append(len(encoder.encode(tried, blocks).ids))
     except (Unencodable, Refused):
         return None

@@ -42,13 +42,14 @@ LEFT JOIN pictures p ON p.path = r.path AND p.record = r.record
 # Keys, of records or turns, by which trainers treat a record in another way although it has the form of others: in a
 # file with one of them, every record is encoded.
 _MORE = ("tools", "objects", "channel", "loss", "chat_template", "chat_template_kwargs", "chosen", "rejected")
-# Records of each form that are encoded to learn what its template adds.
+# Records of each form that are encoded to learn what its template adds. In a prompt with its completion two texts stand
+# side by side without a template between them, and how they join depends on both.
 SAMPLES = f"""
 SELECT DISTINCT path, unnest([first, last, shortest, longest, smallest, largest, another]) AS record FROM (
   SELECT any_value(path) AS path, min(record) AS first, max(record) AS last, min_by(record, texts) AS shortest,
     max_by(record, texts) AS longest, min_by(record, pictures) AS smallest, max_by(record, pictures) AS largest,
     min_by(record, hash(record)) AS another
-  FROM forms WHERE NOT open AND NOT unread
+  FROM forms WHERE NOT open AND NOT unread AND dialect <> 'completion'
     AND path NOT IN (SELECT path::VARCHAR FROM field WHERE regexp_extract(pointer, '[^/]*$') IN {_MORE})
   GROUP BY form HAVING count(*) > {FEW}
 )
