@@ -21,7 +21,6 @@ from lorachk.facts.encoding.types import Message, Unencodable
 from lorachk.facts.records.datafile import DataFile
 from lorachk.facts.records.dialect import shape
 from lorachk.facts.records.item import Item
-from lorachk.families.visual import Refused
 
 if TYPE_CHECKING:
     from lorachk.facts.encoding.words import Words
@@ -156,6 +155,7 @@ def _totals(place: _Place, texts: Sequence[str], other: str) -> list[int] | None
     None when that cannot be encoded.
     """
     from lorachk.facts.encoding.exact import blocks_of
+    from lorachk.families.visual import Refused
 
     encoder = place.used.encoder
     assert encoder
