@@ -33,7 +33,7 @@ _MACROS = (
 # Tables with a row for each record, turn or image: these grow with the data.
 _OF_DATASET = frozenset({"dataset", "record", "field", "turn", "image", "box", "encoding"})
 _FEW = 100  # rows that are looked through for columns without a value
-_TOGETHER, _COMPRESSED = 24, 3
+_TOGETHER, _COMPRESSED = 24, 3  # batches that are committed at once; such commits after which all is compressed
 _OF_LARGE = "500MB"  # memory for the facts of a large dataset; what is more goes to disk
 _OF_RECORD = ("record", "pattern")  # columns of a batch with patterns that hold no lists
 _BATCH = 20_000  # rows per load: 20 MB of JSON at most for ordinary records

@@ -26,13 +26,23 @@ _DIGITS = {
 }
 
 
+def of_record(images: Prepared) -> str:
+    """SQL for how many images the record of an image `i` has, as far as that decides their tokens."""
+    return _SHARED if images.per_record is not None else "1"
+
+
+def different(sink: ColumnSink, images: Prepared) -> Iterator[tuple[Any, ...]]:
+    """The different widths and heights of images, and how many images their records have."""
+    return sink.select(
+        "SELECT DISTINCT width, height, images FROM "  # noqa: S608
+        f"(SELECT width, height, {of_record(images)} AS images FROM image i) WHERE width > 0 AND height > 0"
+    )
+
+
 def fill(sink: ColumnSink, images: Prepared) -> None:
     """Fill pieces, tokens, features, markers and refused of the table `image`."""
-    shared = _SHARED if images.per_record is not None else "1"
-    sizes = sink.select(
-        f"SELECT DISTINCT width, height, images FROM (SELECT width, height, {shared} AS images FROM image i) "  # noqa: S608
-        "WHERE width > 0 AND height > 0"
-    )
+    shared = of_record(images)
+    sizes = different(sink, images)
     sink.stage("size_tokens", _TYPES, _counted(images, sizes))
     digits = _DIGITS[getattr(images.settings.values, "image_id", "never")]
     counted = ("pieces", "features", "markers", "refused")

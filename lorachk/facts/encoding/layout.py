@@ -11,10 +11,9 @@ import re
 from typing import NamedTuple
 
 from lorachk.facts.encoding.cutting import positions
-from lorachk.facts.encoding.pieces import minicpm_text
+from lorachk.facts.encoding.pieces import BlockIds, minicpm_text
 from lorachk.facts.encoding.types import ImageBlock, Span, Tokens, Unencodable
 
-_CACHED = 4096  # blocks; a block of MiniCPM-V is about 700 tokens
 _STANDIN = re.compile("\0(\\d+)\0")
 
 
@@ -68,7 +67,7 @@ class Writer:
         self.end_ids = self._markers(layout.ends or (layout.end,))
         if layout.whole and not self.end_ids:
             raise Unencodable(f"the tokenizer has no token {(layout.ends or (layout.end,))[0]}, which ends images")
-        self._known: dict[str, list[int]] = {}
+        self._encoded = BlockIds(tokens)
         self._image_id = tokens.id_of("<image_id>") is not None
         # How many tokens of the block stand before and after the placeholders.
         self._before, self._after = (0, 0) if layout.whole else (self._length(layout.start), self._length(layout.end))
@@ -134,14 +133,6 @@ class Writer:
 
     def _text(self, image: int, block: ImageBlock) -> str:
         return minicpm_text(block, image, self.layout.placeholder, image_id=self._image_id)
-
-    def _encoded(self, text: str) -> list[int]:
-        """Tokens of a block, which many images have in common."""
-        if text not in self._known:
-            if len(self._known) >= _CACHED:
-                self._known.clear()
-            self._known[text] = self.tokens.encode(text)
-        return self._known[text]
 
     def _expansion(self, image: int, block: ImageBlock) -> list[int]:
         if self.layout.whole:

@@ -1,8 +1,10 @@
-"""MiniCPM-V's image block as text, made again from its numbers, where the trainer's own text is not given."""
+"""Image blocks as text: MiniCPM-V's, made again from its numbers, and the tokens of those that come again."""
 
 from __future__ import annotations
 
-from lorachk.facts.encoding.types import ImageBlock
+from lorachk.facts.encoding.types import ImageBlock, Tokens
+
+_CACHED = 4096  # blocks; a block of MiniCPM-V is about 700 tokens
 
 
 def minicpm_text(block: ImageBlock, number: int, placeholder: str, *, image_id: bool) -> str:
@@ -30,3 +32,19 @@ def minicpm_text(block: ImageBlock, number: int, placeholder: str, *, image_id: 
     cell = f"<slice>{placeholder * each}</slice>" if image_id else f"<image>{placeholder * each}</image>"
     slices = "\n".join([cell * ((count - 1) // rows)] * rows)
     return whole + slices if image_id else f"{whole}<slice>{slices}</slice>"
+
+
+class BlockIds:
+    """Tokens of blocks written as text, which many images have in common."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+        self._known: dict[str, list[int]] = {}
+
+    def __call__(self, text: str) -> list[int]:
+        """Tokens of one block."""
+        if text not in self._known:
+            if len(self._known) >= _CACHED:
+                self._known.clear()
+            self._known[text] = self._tokens.encode(text)
+        return self._known[text]

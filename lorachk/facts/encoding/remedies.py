@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lorachk.facts.collector import ColumnSink, Row
+from lorachk.facts.encoding.imagetokens import different
 from lorachk.facts.encoding.setup import Recipe, images_of
 from lorachk.families.visual import Refused
 from lorachk.families.visual.minicpmv import Merged, Resampled
@@ -59,7 +60,7 @@ def rows(sink: ColumnSink, recipe: Recipe, images: Prepared) -> Iterator[Row]:
         f"SELECT count(*) FROM encoding WHERE cut AND coalesce(image_tokens, 0) = 0 AND {limit:d} > 0"  # noqa: S608
     )
     shared = images.per_record is not None
-    sink.stage("remedies", _TYPES, _counted(sink, recipe, name, values, shared=shared))
+    sink.stage("remedies", _TYPES, _counted(sink, recipe, images, name, values))
     limited = _LEFT.format(limit=f"{limit:d}", images="i.images" if shared else "1")
     fewest = cut
     for value, left, largest, exact in sink.select(limited):
@@ -104,15 +105,9 @@ def _number(recipe: Recipe, name: str, default: int) -> int:
 
 
 def _counted(
-    sink: ColumnSink, recipe: Recipe, name: str, values: list[int], *, shared: bool
+    sink: ColumnSink, recipe: Recipe, images: Prepared, name: str, values: list[int]
 ) -> Iterator[dict[str, Any]]:
-    of_record = "count(*) OVER (PARTITION BY path, record)" if shared else "1"
-    sizes = list(
-        sink.select(
-            f"SELECT DISTINCT width, height, images FROM (SELECT width, height, {of_record} AS images FROM image) "  # noqa: S608
-            "WHERE width > 0 AND height > 0"
-        )
-    )
+    sizes = list(different(sink, images))
     for value in values:
         prepared, _ = images_of(_with(recipe, name, value))
         if prepared is None:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from lorachk.facts.encoding.pieces import minicpm_text
+from lorachk.facts.encoding.pieces import BlockIds, minicpm_text
 from lorachk.facts.encoding.types import ImageBlock, Span, Tokens, Unencodable
 
-_CACHED = 4096  # blocks; a block of MiniCPM-V is about 700 tokens
 HOLE = "\0"  # a place of its own in the dialogue, which splits the text around it
 
 
@@ -89,19 +88,11 @@ class Images:
         self.starts = self._ids(layout.starts)
         self.ends = self._ids(layout.ends)
         self.protected = self._ids(layout.protected)
-        self._known: dict[str, list[int]] = {}
+        self._encoded = BlockIds(tokens)
         self._image_id = tokens.id_of("<image_id>") is not None
 
     def _ids(self, names: tuple[str, ...]) -> frozenset[int]:
         return frozenset(number for number in map(self.tokens.id_of, names) if number is not None)
-
-    def _encoded(self, text: str) -> list[int]:
-        """Tokens of a block, which many images have in common."""
-        if text not in self._known:
-            if len(self._known) >= _CACHED:
-                self._known.clear()
-            self._known[text] = self.tokens.encode(text)
-        return self._known[text]
 
     def tokens_of(self, number: int, block: ImageBlock) -> list[int]:
         """What the token that stands for an image is replaced by."""
