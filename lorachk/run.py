@@ -26,7 +26,7 @@ class Location(NamedTuple):
 class Setting(NamedTuple):
     """One leaf of a file (or option) that the run is launched with."""
 
-    kind: str  # deepspeed, launch, env, peft, toml, option, model
+    kind: str  # deepspeed, launch (trainer's flags), launcher (its own), accelerate, env, peft, toml, option, model
     pointer: str  # RFC 6901 inside the file; "/learning_rate" for the flag --learning_rate
     value: Any  # JSON value
     at: Location
@@ -91,6 +91,7 @@ class Run:
     use_lora: bool | None = _fact("a LoRA adapter is trained")
     tune_llm: bool | None = _fact("the trainer also unfreezes the language model")
     tune_vision: bool | None = _fact("the trainer also trains the vision tower")
+    tune_projector: bool | None = _fact("the trainer also trains the projector, merger or resampler")
     lora_r: int | None = _fact("LoRA rank")
     lora_alpha: float | None = _fact("LoRA alpha")
     lora_dropout: float | None = _fact("LoRA dropout probability")
@@ -98,6 +99,16 @@ class Run:
     target_modules: list[str] | None = _fact("LoRA target modules; one element and target_regex for a string")
     target_regex: bool | None = _fact("target_modules is one string, matched with re.fullmatch")
     modules_to_save: list[str] | None = _fact("modules trained and saved in full beside the adapter")
+    exclude_modules: list[str] | None = _fact("modules that LoRA leaves out; one element for a regex")
+    peft_type: str | None = _fact("LORA, ADALORA, LOHA, VERA ... when an adapter is trained")
+    init_lora_weights: str | None = _fact("LoraConfig init_lora_weights: true, false, gaussian, pissa, olora ...")
+    use_rslora: bool | None = _fact("scale by alpha / sqrt(r)")
+    use_dora: bool | None = _fact("DoRA")
+    ensure_weight_tying: bool | None = _fact("LoraConfig ensure_weight_tying")
+    trainable_tokens: bool | None = _fact("LoraConfig trainable_token_indices is set")
+    target_parameters: bool | None = _fact("LoraConfig target_parameters is set")
+    resize_vocab: bool | None = _fact("the trainer resizes the embedding for tokens it adds")
+    adapter: str | None = _fact("adapter that the run starts from")
     # precision and quantization
     fp16: bool | None = _fact("fp16 mixed precision of the trainer")
     bf16: bool | None = _fact("bf16 mixed precision of the trainer")
@@ -105,6 +116,10 @@ class Run:
     load_in_4bit: bool | None = _fact("bitsandbytes 4-bit base")
     load_in_8bit: bool | None = _fact("bitsandbytes 8-bit base")
     bnb_4bit_quant_storage: str | None = _fact("dtype that packs 4-bit weights")
+    bnb_4bit_compute_dtype: str | None = _fact("dtype that 4-bit layers compute in")
+    llm_int8_skip_modules: list[str] | None = _fact("modules that bitsandbytes leaves unquantized")
+    load_dtype: str | None = _fact("dtype the weights are loaded in: from_pretrained dtype/torch_dtype")
+    attn_implementation: str | None = _fact("eager, sdpa, flash_attention_2, flash_attention_3 ...")
     quant_method: str | None = _fact("quantization of the checkpoint itself: gptq awq bitsandbytes ...")
     # batch and schedule
     per_device_train_batch_size: int | None = _fact("micro batch size per GPU")
@@ -114,6 +129,25 @@ class Run:
     max_steps: int | None = _fact("optimizer steps; -1 or None: by epochs")
     num_train_epochs: float | None = _fact("epochs")
     optim: str | None = _fact("TrainingArguments optim")
+    weight_decay: float | None = _fact("weight decay")
+    adam_beta1: float | None = _fact("Adam beta1")
+    adam_beta2: float | None = _fact("Adam beta2")
+    adam_epsilon: float | None = _fact("Adam epsilon")
+    max_grad_norm: float | None = _fact("gradient clipping")
+    warmup_steps: float | None = _fact("steps of warm-up; below 1 a share of all steps (transformers 5)")
+    warmup_ratio: float | None = _fact("share of all steps that is warm-up")
+    eval_strategy: str | None = _fact("no, steps or epoch")
+    eval_steps: float | None = _fact("steps between evaluations; below 1 a share of all steps")
+    save_strategy: str | None = _fact("no, steps, epoch or best")
+    save_steps: float | None = _fact("steps between checkpoints; below 1 a share of all steps")
+    load_best_model_at_end: bool | None = _fact("the best checkpoint is loaded after training")
+    save_only_model: bool | None = _fact("checkpoints hold no optimizer state")
+    resume_from_checkpoint: str | None = _fact("checkpoint the run goes on from; true for the last one")
+    ddp_find_unused_parameters: bool | None = _fact("DDP looks for parameters without gradient")
+    dataloader_num_workers: int | None = _fact("worker processes per rank")
+    packing: bool | None = _fact("several records are packed into one sequence")
+    use_cache: bool | None = _fact("config.json use_cache; the KV cache is on unless the trainer turns it off")
+    fsdp: bool | None = _fact("the model is sharded by FSDP")
     group_by_modality_length: bool | None = _fact("LLaVA: batches hold text or images, not both")
     remove_unused_columns: bool | None = _fact("the Trainer drops dataset columns that forward() does not name")
     # gradient checkpointing
@@ -146,11 +180,13 @@ class Run:
     # whole inputs for those who build real objects from them; not columns of the table `run`
     lora_config: dict[str, Any] = _mapping("LoraConfig keyword arguments")
     deepspeed_config: dict[str, Any] = _mapping("the DeepSpeed file as parsed")
-    training_args: dict[str, Any] = _mapping("TrainingArguments by name")
+    training_args: dict[str, Any] = _mapping("the trainer's arguments by name, those that are known")
+    argument_places: dict[str, Location] = _mapping("argument name to where it was given, known or not")
     origins: dict[str, Location] = _mapping("field name to where its value was read")
+    because: dict[str, str] = _mapping("field name to where a value comes from that stands in no file")
 
     def at(self, field: str) -> Location | None:
-        """Where the value of `field` was read; None for a library default or a derived value."""
+        """Where the value of `field` was read; None for a library default or a derived value (see `because`)."""
         return self.origins.get(field)
 
 

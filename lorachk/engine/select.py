@@ -13,7 +13,7 @@ DATA = frozenset(
 )
 REHEARSAL = frozenset({"rehearsal", "step", "gradient", "update", "saved", "hazard"})
 MODEL = frozenset({"module", "target", "parameter", "memory", "fit"})
-RUN = frozenset({"run", "setting", "source", "package"})
+RUN = frozenset({"run", "setting", "source", "argument", "resolved", "package"})
 
 
 @dataclass(frozen=True)

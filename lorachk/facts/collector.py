@@ -130,7 +130,7 @@ class Collector(NamedTuple):
 
 # In the order in which they run: cheap first, the rehearsal last.
 COLLECTORS: tuple[Collector, ...] = (
-    Collector(("run", "setting", "source"), "lorachk.facts.settings:collect"),
+    Collector(("run", "setting", "source", "argument", "resolved"), "lorachk.facts.settings:collect"),
     Collector(("registry",), "lorachk.facts.registry:collect"),
     Collector(("ds_key",), "lorachk.facts.deepspeed_keys:collect"),
     Collector(("package",), "lorachk.facts.packages:collect"),

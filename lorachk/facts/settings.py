@@ -1,4 +1,4 @@
-"""Tables run, setting and source: what was resolved from the user's files, and from where."""
+"""Tables run, setting, source, argument and resolved: what was resolved from the user's files, and from where."""
 
 from __future__ import annotations
 
@@ -8,15 +8,44 @@ from typing import Any
 
 from lorachk.facts.collector import Context, Row
 from lorachk.facts.tables import tables
+from lorachk.launchers.text import where
 from lorachk.launchers.values import Unknown
 from lorachk.run import FIELDS, Location, Run, Setting
 
 
 def collect(context: Context) -> None:
-    """Fill run (one row), setting (one row per leaf) and source (one row per file)."""
+    """Fill run (one row), setting (one row per leaf), source (per file), argument and resolved."""
     context.sink.add("run", [run_row(context.run)])
     context.sink.add("setting", [setting_row(setting) for setting in context.settings])
     context.sink.add("source", [source._asdict() for source in context.sources])
+    context.sink.add("argument", arguments(context.run))
+    context.sink.add("resolved", resolved(context.run))
+
+
+def arguments(run: Run) -> list[Row]:
+    """The rows of the table `argument`."""
+    rows: list[Row] = []
+    for name, at in run.argument_places.items():
+        known = name in run.training_args
+        value = run.training_args.get(name)
+        kind = json_type(value) if known else "unknown"
+        rows.append({"name": name, "value": text(value) if known else None, "type": kind, "place": location(at)})
+    return rows
+
+
+def resolved(run: Run) -> list[Row]:
+    """The rows of the table `resolved`: every field of the run that is known, with its origin."""
+    rows: list[Row] = []
+    columns = {column.name for column in tables()["run"].columns}
+    for name in FIELDS:
+        value = getattr(run, name)
+        if name not in columns or value is None or value == []:
+            continue
+        at = run.at(name)
+        origin = where(*at[:3]) if at else run.because.get(name)
+        place = location(at) if at else None
+        rows.append({"field": name, "value": text(value), "origin": origin, "given": at is not None, "place": place})
+    return rows
 
 
 def run_row(run: Run) -> Row:

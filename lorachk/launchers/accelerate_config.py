@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from lorachk.errors import UsageError
 from lorachk.launchers.command import Launch
 from lorachk.launchers.text import inside, read_text, where
-from lorachk.launchers.values import Found, Unknown, as_int
+from lorachk.launchers.values import Found, Unknown, as_int, implied
 from lorachk.run import Location, Setting, Source
 
 _UNTOLD = Unknown("accelerate takes it from the configuration file of the machine it starts on (accelerate config)")
@@ -36,7 +36,7 @@ def read_accelerate(launch: Launch, folder: str, named_at: str) -> AccelerateCon
     if named is not None and isinstance(named.value, str):
         at = where(*named.at[:3]) if named.at.line else named_at
         values, source = _read(inside(folder, named.value), at)
-        settings = [Setting("launch", pointer, found.value, found.at) for pointer, found in values.items()]
+        settings = [Setting("accelerate", pointer, found.value, found.at) for pointer, found in values.items()]
         stated = {pointer.rsplit("/", 1)[-1]: found for pointer, found in values.items()}
         given = {**stated, **given}
         kind = str(given.get("distributed_type", Found("NO", Location("default"))).value).upper()
@@ -46,7 +46,7 @@ def read_accelerate(launch: Launch, folder: str, named_at: str) -> AccelerateCon
             for name in ("zero_stage", "deepspeed_config_file"):
                 given.pop(name, None)
             if kind == "FSDP":
-                settings.append(Setting("launch", "/use_fsdp", True, stated["distributed_type"].at))
+                settings.append(Setting("accelerate", "/use_fsdp", True, stated["distributed_type"].at))
         return AccelerateConfig(_fields(given, "no"), settings, source)
     if named is not None:  # its name is known to the shell only
         return AccelerateConfig(_fields(given, "unknown"), settings, source)
@@ -73,7 +73,7 @@ def _fields(given: dict[str, Found], otherwise: str) -> dict[str, Found]:
         for side in ("optimizer", "param"):
             found[f"offload_{side}"] = given.get(f"offload_{side}_device", Found("none", at))
     elif otherwise == "unknown":
-        found |= dict.fromkeys(_STAGES, Found(_UNTOLD, Location("accelerate")))
+        found |= dict.fromkeys(_STAGES, implied(_UNTOLD, "accelerate config"))
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from lorachk.errors import UsageError
 from lorachk.launchers.shell_script import Field, Invocation, Script
-from lorachk.launchers.values import Found, Unknown, as_int, literal
+from lorachk.launchers.values import Found, Unknown, as_int, implied, literal
 from lorachk.run import Location
 
 _PYTHON = re.compile(r"python[0-9.]*$")
@@ -203,7 +203,7 @@ def processes(launch: Launch) -> dict[str, Found]:
         if "num_nodes" in own:
             found["num_nodes"] = _count(own["num_nodes"], 1, launch)
         elif "hostfile" not in own:
-            found.setdefault("num_nodes", Found(1, Location("deepspeed launcher")))
+            found.setdefault("num_nodes", implied(1, "default of deepspeed"))
     elif launch.launcher == "accelerate":
         machines = _count(own.get("num_machines"), 1, launch) if "config_file" not in own else own.get("num_machines")
         total = own.get("num_processes")
@@ -216,14 +216,14 @@ def processes(launch: Launch) -> dict[str, Found]:
             found["num_gpus"] = _count(launch.environment["NPROC_PER_NODE"], 1, launch)
             found["num_nodes"] = _count(launch.environment.get("NNODES"), 1, launch)
     elif launch.launcher == "python":
-        found["num_gpus"] = Found(1, Location("python starts one process"))
-        found["num_nodes"] = Found(1, Location("python starts one process"))
+        found["num_gpus"] = implied(1, "python starts one process")
+        found["num_nodes"] = implied(1, "python starts one process")
     return found
 
 
 def _count(given: Found | None, default: int, launch: Launch) -> Found:
     if given is None:
-        return Found(default, Location(f"default of {launch.launcher}"))
+        return implied(default, f"default of {launch.launcher}")
     if isinstance(given.value, Unknown):
         return given
     number = as_int(given.value)

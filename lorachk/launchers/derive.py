@@ -20,27 +20,34 @@ def derive(
     trainer = layers.get("trainer")
     for name, value in trainers.DEFAULTS.get(trainer or "", {}).items():
         if launched or name in ("max_length", "max_slice_nums"):  # a dataset alone is read with these
-            layers.derive(name, value)
+            layers.derive(name, value, why=f"default of {trainer}")
     _target(layers, trainer)
     if launched and trainer in trainers.PLAIN_HF:
+        why = _library("transformers", environment)
         for name, value in trainers.HF_DEFAULTS.items():
-            layers.derive(name, value)
+            layers.derive(name, value, why=why)
         versions = used("transformers", environment), used("torch", environment)
-        layers.derive("optim", default_optim(*versions))
+        layers.derive("optim", default_optim(*versions), why=why)
     _adapter(layers, trainer)
     _checkpointing(layers, arguments, trainer, environment)
     if launched and not (layers.get("deepspeed") or "deepspeed" in layers.unknown):
         for name, value in (("zero_stage", 0), ("offload_optimizer", "none"), ("offload_param", "none")):
-            layers.derive(name, value)
+            layers.derive(name, value, why="no DeepSpeed file is named")
     _bucket(layers)
     _ranks(layers)
     for name in ("load_in_4bit", "load_in_8bit"):
         if launched and trainer in trainers.PLAIN_HF:
-            layers.derive(name, False)
+            layers.derive(name, False, why=f"default of {trainer}")
     model = layers.get("model")
     layers.derive("family", family_of(layers.get("model_type"), layers.get("architecture"), model, version=version))
     if trainer == "trl" and layers.get("family") == "text":  # for images TRL's own script sets it to None
-        layers.derive("max_length", trainers.TRL_MAX_LENGTH)
+        layers.derive("max_length", trainers.TRL_MAX_LENGTH, why=_library("trl", environment))
+
+
+def _library(name: str, environment: dict[str, str]) -> str:
+    """What to say of a library's default: with the version that sets it, where that is known."""
+    version = used(name, environment)
+    return f"default of {name} {version}" if version else f"default of {name}"
 
 
 def _target(layers: Layers, trainer: str | None) -> None:
@@ -50,8 +57,8 @@ def _target(layers: Layers, trainer: str | None) -> None:
                 layers.values.pop(name, None)
     default = trainers.DEFAULT_TARGET.get(trainer or "")
     if default and layers.get("use_lora") and not layers.knows("target_modules"):
-        layers.derive("target_modules", [default] if isinstance(default, str) else default)
-        layers.derive("target_regex", isinstance(default, str))
+        layers.derive("target_modules", [default] if isinstance(default, str) else default, why=f"default of {trainer}")
+        layers.derive("target_regex", isinstance(default, str), why=f"default of {trainer}")
 
 
 def _adapter(layers: Layers, trainer: str | None) -> None:
@@ -63,7 +70,8 @@ def _adapter(layers: Layers, trainer: str | None) -> None:
         layers.derive("use_lora", True, layers.origins.get("lora_r"))
     if layers.get("use_lora"):
         saved = trainers.modules_saved_whole(trainer, layers.get("tune_vision"))
-        layers.derive("modules_to_save", saved)
+        layers.derive("modules_to_save", saved, why=f"{trainer} sets it")
+        layers.derive("peft_type", "LORA", layers.origins.get("use_lora"))
         layers.derive("frozen_parameters", True, layers.origins.get("use_lora"))
     elif layers.get("use_lora") is False and trainer == "minicpmv":
         tuned = layers.get("tune_llm"), layers.get("tune_vision")
@@ -80,6 +88,7 @@ def _checkpointing(
 ) -> None:
     if trainer == "minicpmv":  # finetune.py sets both on its own account, whatever the flags say
         layers.values["use_reentrant"] = False
+        layers.because["use_reentrant"] = "finetune.py sets it"
         if layers.get("use_lora") is not None:  # without LoRA it does not
             layers.derive("input_require_grads", bool(layers.get("use_lora") and layers.get("gradient_checkpointing")))
         return
@@ -88,6 +97,7 @@ def _checkpointing(
     if trainer == "qwen-vl-series":  # sets it whatever the flags say
         in_vision = arguments.get("vision_lora")
         layers.values["use_reentrant"] = not (in_vision and as_bool(in_vision.value))
+        layers.because["use_reentrant"] = "train_sft.py sets it"
         return
     for name in ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs"):
         given = arguments.get(name)
@@ -103,7 +113,11 @@ def _checkpointing(
     if trainer == "internvl":  # its models' own code decides
         return
     if trainer in trainers.PLAIN_HF:
-        layers.derive("use_reentrant", default_use_reentrant(used("transformers", environment)))
+        layers.derive(
+            "use_reentrant",
+            default_use_reentrant(used("transformers", environment)),
+            why=_library("transformers", environment),
+        )
 
 
 def _bucket(layers: Layers) -> None:
@@ -116,6 +130,6 @@ def _ranks(layers: Layers) -> None:
     gpus, nodes = layers.get("num_gpus"), layers.get("num_nodes")
     if gpus and nodes is None and "num_nodes" not in layers.unknown:
         nodes = 1
-        layers.derive("num_nodes", 1)
+        layers.derive("num_nodes", 1, why="one machine unless something says otherwise")
     if gpus and nodes:
         layers.derive("world_size", gpus * nodes, layers.origins.get("num_gpus"))

@@ -24,6 +24,9 @@ def argument_fields(given: dict[str, Found], trainer: str | None, folder: str) -
         if entry is not None and field not in found:
             flag = None if isinstance(entry.value, Unknown) else as_bool(entry.value)
             found[field] = entry if flag is None else Found(not flag, entry.at)
+    if (sharded := given.get("fsdp")) is not None:
+        off = sharded.value in ("", False, None, []) or as_bool(sharded.value) is False
+        found["fsdp"] = sharded if isinstance(sharded.value, Unknown) else sharded._replace(value=not off)
     bits = next((given[name] for name in BITS if name in given), None)
     if bits is not None:
         for field, width in (("load_in_4bit", 4), ("load_in_8bit", 8)):

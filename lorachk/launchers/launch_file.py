@@ -46,7 +46,7 @@ def read_launch(path: str, named_at: str | None = None) -> LaunchFile:
     script = evaluate(text, path)
     launch = find_launch(script, path)
     settings = [
-        *_settings("launch", launch.launcher_flags),
+        *_settings("launcher", launch.launcher_flags),
         *_settings("launch", launch.flags),
         *_settings("env", launch.environment),
     ]

@@ -42,6 +42,7 @@ class Layers:
 
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, Location] = field(default_factory=dict)
+    because: dict[str, str] = field(default_factory=dict)
     unknown: dict[str, Unknown] = field(default_factory=dict)
 
     def knows(self, name: str) -> bool:
@@ -53,7 +54,10 @@ class Layers:
         for name, entry in found.items():
             if self.knows(name) or entry.value is None:
                 continue
-            self.origins[name] = entry.at
+            if entry.why:
+                self.because[name] = entry.why
+            else:
+                self.origins[name] = entry.at
             if isinstance(entry.value, Unknown):
                 self.unknown[name] = entry.value
                 continue
@@ -66,13 +70,18 @@ class Layers:
             else:
                 self.values[name] = value
 
-    def derive(self, name: str, value: Any, at: Location | None = None) -> None:
-        """Set a field that follows from others, unless something said it already."""
+    def derive(self, name: str, value: Any, at: Location | None = None, why: str | None = None) -> None:
+        """Set a field that follows from others, unless something said it already.
+
+        `at`: the place of what it follows from. `why`: "default of transformers 5.24.0", where there is no such place.
+        """
         if value is None or self.knows(name):
             return
         self.values[name] = value
         if at:
             self.origins[name] = at
+        elif why:
+            self.because[name] = why
 
     def get(self, name: str) -> Any:
         """The value of a field; None when it is unknown."""

@@ -64,9 +64,10 @@ def fields(file: JsonFile) -> dict[str, Found]:
     put("checkpoint_dtype", "/dtype", "/torch_dtype", "/text_config/dtype", "/text_config/torch_dtype")
     put("vocab_size", "/vocab_size", "/text_config/vocab_size", "/llm_config/vocab_size", convert=as_int)
     put("quant_method", "/quantization_config/quant_method")
-    for pointer in ("/tie_word_embeddings", "/text_config/tie_word_embeddings"):
-        if (tied := file.find(pointer)) is not None and isinstance(tied.value, bool):
-            found.setdefault("tie_word_embeddings", tied)
+    for name in ("tie_word_embeddings", "use_cache"):
+        for pointer in (f"/{name}", f"/text_config/{name}"):
+            if (given := file.find(pointer)) is not None and isinstance(given.value, bool):
+                found.setdefault(name, given)
     architectures = file.find("/architectures")
     if architectures and isinstance(architectures.value, list) and architectures.value:
         found["architecture"] = Found(str(architectures.value[0]), file.at("/architectures/0"))

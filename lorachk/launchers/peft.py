@@ -7,7 +7,7 @@ from typing import Any
 
 from lorachk.launchers.deepspeed import JsonFile, read_json
 from lorachk.launchers.text import is_folder
-from lorachk.launchers.values import Found, as_float, as_int, as_text
+from lorachk.launchers.values import Found, as_float, as_int, as_text, implied
 
 # Run field -> LoraConfig argument
 LORA_FIELDS = {
@@ -17,7 +17,14 @@ LORA_FIELDS = {
     "lora_bias": "bias",
     "target_modules": "target_modules",
     "modules_to_save": "modules_to_save",
+    "exclude_modules": "exclude_modules",
+    "init_lora_weights": "init_lora_weights",
+    "use_rslora": "use_rslora",
+    "use_dora": "use_dora",
+    "ensure_weight_tying": "ensure_weight_tying",
 }
+# Run field -> LoraConfig argument that is there or not
+_THERE = {"trainable_tokens": "trainable_token_indices", "target_parameters": "target_parameters"}
 # written by PEFT when it saves; no arguments a person chooses
 _BOOKKEEPING = {"auto_mapping", "base_model_name_or_path", "peft_version", "revision", "inference_mode", "peft_type"}
 
@@ -41,6 +48,8 @@ def fields(file: JsonFile) -> dict[str, Found]:
     if base and isinstance(base.value, str) and base.value:
         found["model"] = base
     kind = file.find("/peft_type")
+    if kind is not None and isinstance(kind.value, str):
+        found["peft_type"] = Found(kind.value.upper(), kind.at)
     found["use_lora"] = Found(kind is None or kind.value == "LORA", kind.at if kind else file.at(""))
     return found
 
@@ -61,4 +70,8 @@ def lora_fields(given: dict[str, Found]) -> dict[str, Found]:
             value = as_text(value)
         if value is not None:
             found[field] = Found(value, entry.at)
+    for field, key in _THERE.items():
+        if given:
+            entry = given.get(key)
+            found[field] = Found(bool(entry.value), entry.at) if entry else implied(False, "default of PEFT")
     return found

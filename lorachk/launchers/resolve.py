@@ -250,7 +250,9 @@ class _Resolver:
             lora_config=self.lora,
             deepspeed_config=ds_config,
             training_args=arguments,
+            argument_places={name: found.at for name, found in self.arguments.items()},
             origins=self.layers.origins,
+            because=self.layers.because,
         )
 
 

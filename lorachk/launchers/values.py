@@ -20,10 +20,16 @@ class Unknown(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A value and where it was read."""
+    """A value and where it was read, or `why` it holds although it stands in no file."""
 
     value: Any
     at: Location
+    why: str | None = None
+
+
+def implied(value: Any, why: str) -> Found:
+    """A value that stands in no file: "default of torchrun"."""
+    return Found(value, Location(""), why)
 
 
 def literal(text: str) -> Any:
