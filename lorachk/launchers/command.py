@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lorachk.errors import UsageError
+from lorachk.launchers import by_trainer
 from lorachk.launchers.shell_script import Field, Invocation, Script
 from lorachk.launchers.values import Found, Unknown, as_int, implied, literal
 from lorachk.run import Location
 
 _PYTHON = re.compile(r"python[0-9.]*$")
+_NAME = re.compile(r"[A-Za-z_]\w*$")
+ENDINGS = (".yaml", ".yml", ".json")  # of files of arguments
 _WRAPPERS = {"nohup", "exec", "env", "srun", "time", "sudo", "stdbuf", "setsid", "nice", "poetry", "uv", "run"}
 _TORCHRUN = {"torch.distributed.run", "torch.distributed.launch", "torchrun"}
 _MODULES = {"accelerate.commands.launch": "accelerate", "deepspeed.launcher.runner": "deepspeed"}
@@ -48,6 +51,7 @@ class Launch:
     flags: dict[str, Found] = field(default_factory=dict)
     environment: dict[str, Found] = field(default_factory=dict)
     line: int = 1
+    config: Found | None = None  # YAML or JSON file of arguments it names
 
 
 def find_launch(script: Script, path: str) -> Launch:
@@ -101,12 +105,13 @@ def _launch(call: Invocation, path: str) -> Launch | None:
         elif module in _MODULES:
             launcher = _MODULES[module]
         elif module is not None:
-            return Launch("python", module, {}, parse_flags(rest, path)[0], environment, call.line)
+            flags, config = _arguments(rest, path)
+            return Launch("python", module, {}, flags, environment, call.line, config)
     elif name in _DIRECT:
-        flags, positional = parse_flags(rest[1:], path)
-        if rest and positional and positional[0].text.endswith((".yaml", ".yml")):
-            flags["config"] = _found(positional[0], path, "/config")
-        return Launch(launcher, rest[0].text if rest else None, {}, flags, environment, call.line) if rest else None
+        if not rest:
+            return None
+        flags, config = _arguments(rest[1:], path)
+        return Launch(launcher, rest[0].text, {}, flags, environment, call.line, config)
     elif name not in ("torchrun", "deepspeed"):
         return None
     return _behind_launcher(launcher, rest, path, environment, call.line)
@@ -143,8 +148,25 @@ def _behind_launcher(
     program = words[index]
     if launcher == "python" and not program.text.endswith(".py"):
         return None
-    flags = parse_flags(words[index + 1 :], path)[0]
-    return Launch(launcher, program.text, own, flags, environment, line)
+    flags, config = _arguments(words[index + 1 :], path)
+    return Launch(launcher, program.text, own, flags, environment, line, config)
+
+
+def _arguments(words: list[Field], path: str) -> tuple[dict[str, Found], Found | None]:
+    """Flags, `name=value` words (LLaMA-Factory), and the file of arguments that stands first or behind --config."""
+    flags, positional = parse_flags(words, path)
+    config = None
+    for word in positional:
+        name, equals, _ = word.text.partition("=")
+        if config is None and word.text.endswith(ENDINGS):
+            config = _found(word, path, "/config")
+        elif equals and _NAME.match(name):
+            offset = len(name) + 1
+            flags[name] = _found(word._replace(text=word.text[offset:], col=word.col + offset), path, f"/{name}")
+    named = flags.get("config")
+    if config is None and named and isinstance(named.value, str) and named.value.endswith(ENDINGS):
+        config = flags.pop("config")
+    return flags, config
 
 
 def parse_flags(words: list[Field], path: str) -> tuple[dict[str, Found], list[Field]]:
@@ -181,8 +203,10 @@ def parse_flags(words: list[Field], path: str) -> tuple[dict[str, Found], list[F
     return flags, positional
 
 
-def processes(launch: Launch) -> dict[str, Found]:
+def processes(launch: Launch, trainer: str | None = None) -> dict[str, Found]:
     """`num_gpus` (local ranks) and `num_nodes` as the launcher resolves them; absent when it would ask the machine."""
+    if launch.launcher in _DIRECT.values() and (own_way := by_trainer.of(trainer or launch.launcher)):
+        return own_way.processes(launch)
     own, found = launch.launcher_flags, dict[str, Found]()
     visible = launch.environment.get("CUDA_VISIBLE_DEVICES")
     devices = _devices(visible)

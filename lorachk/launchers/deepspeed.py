@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from lorachk.errors import UsageError
-from lorachk.launchers.positions import parse_json
+from lorachk.launchers.positions import leaves_of, parse_json
 from lorachk.launchers.text import read_text, where
 from lorachk.launchers.values import Found, Unknown, as_bool, as_int
 from lorachk.run import Location, Setting, Source
@@ -22,10 +22,14 @@ class JsonFile(NamedTuple):
     settings: list[Setting]
     source: Source
     places: dict[str, tuple[int, int]]
+    base: Location | None = None  # where the object stands inside another file
 
     def at(self, pointer: str) -> Location:
-        """Where a value stands; the file itself for a value that is not written there."""
+        """Where a value stands; the file itself, or the object, for a value that is not written there."""
         place = self.places.get(pointer)
+        if self.base is not None:
+            here = f"{self.base.pointer or ''}{pointer}"
+            return Location(self.base.path, *place, here) if place else self.base
         return Location(self.path, *place, pointer) if place else Location(self.path)
 
     def find(self, pointer: str) -> Found | None:
@@ -55,10 +59,31 @@ def read_json(path: str, kind: str, named_at: str | None = None) -> JsonFile:
     return JsonFile(path, document.value, settings, source, document.places)
 
 
+def inline(given: Found, name: str, settings: list[Setting]) -> JsonFile:
+    """A DeepSpeed configuration that is written among a trainer's arguments, or that the trainer brings along.
+
+    `settings` are those of the files read so far: they know where the leaves stand when a YAML file holds them.
+    """
+    base = given.at
+    stem = base.pointer or ""
+    places = {
+        setting.pointer[len(stem) :]: (setting.at.line, setting.at.col)
+        for setting in settings
+        if setting.at.path == base.path
+        and setting.at.line
+        and setting.at.col
+        and setting.pointer.startswith(f"{stem}/")
+    }
+    file = JsonFile(name, given.value, [], Source(name, "deepspeed"), places, base)
+    for pointer, value in leaves_of(given.value):
+        file.settings.append(Setting("deepspeed", pointer, value, file.at(pointer)))
+    return file
+
+
 def fields(file: JsonFile) -> dict[str, Found]:
     """Run fields a DeepSpeed file decides. `auto` stays out: it is what the TrainingArguments say."""
     found = {
-        "deepspeed": Found(file.path, Location(file.path)),
+        "deepspeed": Found(file.path, file.base or Location(file.path)),
         "zero_stage": _stage(file),
         "offload_optimizer": _offload(file, "offload_optimizer", "cpu_offload"),
         "offload_param": _offload(file, "offload_param", "cpu_offload_param"),

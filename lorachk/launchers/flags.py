@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from typing import Any
 
+from lorachk.launchers import by_trainer
 from lorachk.launchers.command import Launch, processes
 from lorachk.launchers.text import exists, inside
 from lorachk.launchers.trainers import BITS, INVERTED, aliases
@@ -12,8 +15,19 @@ from lorachk.launchers.values import Found, Unknown, as_bool, as_int
 _PATHS = {"deepspeed", "image_root", "output_dir"}
 
 
-def argument_fields(given: dict[str, Found], trainer: str | None, folder: str) -> dict[str, Found]:
-    """Run fields out of a trainer's arguments; paths are relative to `folder`."""
+def argument_fields(
+    given: dict[str, Found], trainer: str | None, folder: str, environment: dict[str, Found] | None = None
+) -> dict[str, Found]:
+    """Run fields out of a trainer's arguments; paths are relative to `folder`.
+
+    What the trainer's own module makes of them goes before the common names.
+    """
+    own_way = by_trainer.of(trainer)
+    particular = own_way.fields(given, folder, environment or {}) if own_way else {}
+    return {**_common(given, trainer, folder), **particular}
+
+
+def _common(given: dict[str, Found], trainer: str | None, folder: str) -> dict[str, Found]:
     found: dict[str, Found] = {}
     for field, names in aliases(trainer).items():
         entry = next((given[name] for name in names if name in given), None)
@@ -52,7 +66,8 @@ def launch_fields(
     launch: Launch, trainer: str | None, folder: str, accelerate: dict[str, Found] | None = None
 ) -> dict[str, Found]:
     """Run fields of a launch command: flags, processes, and what the launcher itself was told."""
-    found = {**processes(launch), **(accelerate or {}), **argument_fields(launch.flags, trainer, folder)}
+    found = {**processes(launch, trainer), **(accelerate or {})}
+    found |= argument_fields(launch.flags, trainer, folder, launch.environment)
     if "deepspeed" in launch.flags:  # the script's own file decides, not accelerate's
         for name in ("zero_stage", "offload_optimizer", "offload_param"):
             found.pop(name, None)
@@ -77,8 +92,21 @@ def _place(field: str, entry: Found, folder: str) -> Found:
 
 
 def _deepspeed(value: Any, folder: str) -> Any:
+    """The path of the file, or the object that is given instead: as such or in base64, as transformers takes it."""
+    if isinstance(value, dict):
+        return value
     if not isinstance(value, str):
-        return Unknown("a DeepSpeed configuration that is written inside the arguments is not read")
+        return Unknown(f"{value!r} is neither a path nor a DeepSpeed configuration")
+    if (decoded := _base64(value)) is not None and not exists(inside(folder, value)):
+        return decoded
     if "." not in value and "/" not in value and not exists(inside(folder, value)):
         return Unknown(f"{value!r} names a DeepSpeed configuration inside the trainer")  # ms-swift: zero2, zero3
     return inside(folder, value)
+
+
+def _base64(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(base64.urlsafe_b64decode(text.encode("ascii")))
+    except (ValueError, RecursionError):  # of no such alphabet or length, or no JSON behind it
+        return None
+    return value if isinstance(value, dict) else None

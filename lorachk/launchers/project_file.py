@@ -16,10 +16,11 @@ from lorachk.launchers.trainers import TRAINERS
 from lorachk.launchers.values import Found
 from lorachk.run import Location, Setting, Source
 
-_PATHS = {"launch", "deepspeed", "image_root", "peft"}
+_PATHS = {"launch", "program", "deepspeed", "image_root", "peft"}
 _RUN: dict[str, type | tuple[type, ...]] = {
     "trainer": str,
     "launch": str,
+    "program": str,
     "model": str,
     "tokenizer": str,
     "family": str,

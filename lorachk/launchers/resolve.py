@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorachk.errors import UsageError
+from lorachk.launchers import by_trainer
 from lorachk.launchers.derive import derive
 from lorachk.launchers.layers import Layers
 from lorachk.launchers.project import Lint, find_project, normalised
@@ -78,6 +79,7 @@ class _Resolver:
         self.sources: list[Source] = []
         self.arguments: dict[str, Found] = {}  # TrainingArguments by name
         self.lora: dict[str, Any] = {}  # LoraConfig arguments
+        self.inline: Found | None = None  # a DeepSpeed configuration that is written among the arguments
 
     def resolve(self) -> Resolved:
         layers, options = self.layers, self.options
@@ -95,13 +97,17 @@ class _Resolver:
         launch = self._launch()
         if launch:
             self.settings += launch.settings
-            self.sources.append(launch.source)
+            self.sources += launch.sources
             self.arguments = {**launch.launch.flags, **self.arguments}
             layers.derive("trainer", launch.trainer, Location(launch.path, launch.launch.line))
             from lorachk.launchers.flags import launch_fields
+            from lorachk.launchers.program import program_file
+
+            program = program_file(launch.launch, launch.folder)
+            layers.derive("program", program, Location(launch.path, launch.launch.line))
 
             accelerate = self._accelerate(launch)
-            layers.add(launch_fields(launch.launch, layers.get("trainer"), launch.folder, accelerate))
+            self._add(launch_fields(launch.launch, layers.get("trainer"), launch.folder, accelerate))
             if layers.get("trainer") == "minicpmv":  # it opens image paths as they are, from where it is started
                 layers.derive("image_root", launch.folder)
         if project and project.args:
@@ -111,6 +117,8 @@ class _Resolver:
         version = self._model()
         self._tokenizer()
         whole = launch is not None or bool(project and (project.args or project.lora)) or bool(options.peft)
+        if own_way := by_trainer.of(layers.get("trainer")):
+            own_way.complete(layers, self.arguments, environment, whole)
         derive(layers, self.arguments, environment, launched=whole, version=version)
         return Resolved(self._run(environment, ds_config), self.settings, self.sources, lint)
 
@@ -162,7 +170,7 @@ class _Resolver:
             self.layers.add({"use_lora": Found(True, next(iter(project.lora.values())).at)})
         self.lora = {name: found.value for name, found in project.lora.items()}
         self.arguments.update(project.args)
-        self.layers.add(argument_fields(project.args, self.layers.get("trainer"), str(Path(project.path).parent)))
+        self._add(argument_fields(project.args, self.layers.get("trainer"), str(Path(project.path).parent)))
         self.layers.add({k: v for k, v in project.quantization.items() if k in FIELDS})
 
     def _launch(self) -> LaunchFile | None:
@@ -171,7 +179,16 @@ class _Resolver:
             return None
         from lorachk.launchers.launch_file import read_launch
 
-        return read_launch(path, self._named("launch"))
+        return read_launch(path, self._named("launch"), self.layers.get("trainer"))
+
+    def _add(self, found: dict[str, Found]) -> None:
+        """Add a layer; a DeepSpeed configuration that stands in it, and in no file of its own, is kept for later."""
+        given = found.get("deepspeed")
+        if given is not None and isinstance(given.value, dict) and not self.layers.knows("deepspeed"):
+            self.inline = given
+            name = f"{where(*given.at[:3])} (inline)" if not given.why else given.why
+            found = {**found, "deepspeed": given._replace(value=name)}
+        self.layers.add(found)
 
     def _accelerate(self, launch: LaunchFile) -> dict[str, Found]:
         if launch.launch.launcher != "accelerate":
@@ -193,9 +210,12 @@ class _Resolver:
             return {}
         from lorachk.launchers import deepspeed
 
-        file = deepspeed.read_json(path, "deepspeed", self._named("deepspeed"))
+        if self.inline is not None:
+            file = deepspeed.inline(self.inline, path, self.settings)
+        else:
+            file = deepspeed.read_json(path, "deepspeed", self._named("deepspeed"))
+            self.sources.append(file.source)
         self.settings += file.settings
-        self.sources.append(file.source)
         self.layers.add(deepspeed.fields(file))
         return file.value
 
