@@ -133,6 +133,7 @@ COLLECTORS: tuple[Collector, ...] = (
     Collector(("run", "setting", "source", "argument", "resolved"), "lorachk.facts.settings:collect"),
     Collector(("registry",), "lorachk.facts.registry:collect"),
     Collector(("ds_key",), "lorachk.facts.deepspeed_keys:collect"),
+    Collector(("ds_value",), "lorachk.facts.ds_values:collect"),
     Collector(("package",), "lorachk.facts.packages:collect"),
     Collector(("host",), "lorachk.facts.machine:collect_host"),
     Collector(("gpu",), "lorachk.facts.machine:collect_gpus"),

@@ -1,0 +1,1 @@
+"""What transformers and accelerate make of the DeepSpeed file before DeepSpeed sees it."""
