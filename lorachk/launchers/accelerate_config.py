@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lorachk.errors import UsageError
 from lorachk.launchers.command import Launch
@@ -11,7 +11,6 @@ from lorachk.launchers.values import Found, Unknown, as_int, implied
 from lorachk.run import Location, Setting, Source
 
 _UNTOLD = Unknown("accelerate takes it from the configuration file of the machine it starts on (accelerate config)")
-_LARGEST = 1000  # values; accelerate's files have about thirty, aliases could make more of it
 _STAGES = ("zero_stage", "offload_optimizer", "offload_param")
 
 
@@ -78,35 +77,17 @@ def _fields(given: dict[str, Found], otherwise: str) -> dict[str, Found]:
 
 
 def _read(path: str, named_at: str) -> tuple[dict[str, Found], Source]:
-    import yaml
+    from lorachk.launchers.yaml_positions import parse_yaml
 
-    text, source = read_text(path, "launch", named_at)
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        values: dict[str, Found] = {}
-        if isinstance(root, yaml.MappingNode):
-            _walk(yaml, root, "", path, values, 0)
-            return values, source
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        at = where(path, mark.line + 1, mark.column + 1) if mark else path
-        raise UsageError(f"is no YAML: {getattr(error, 'problem', None) or error}", where=at) from None
-    except RecursionError:
-        raise UsageError("is nested too deeply to be read", where=path) from None
-    raise UsageError("is no configuration file of accelerate: it holds no mapping", where=path)
-
-
-def _walk(yaml: Any, node: Any, pointer: str, path: str, values: dict[str, Found], depth: int) -> None:
-    """Scalars of a mapping by pointer; accelerate's files are two levels deep."""
-    for key, value in node.value:
-        if len(values) >= _LARGEST:
-            return
-        here = f"{pointer}/{key.value}"
-        if isinstance(value, yaml.MappingNode):
-            if depth < 3:
-                _walk(yaml, value, here, path, values, depth + 1)
-        elif isinstance(value, yaml.ScalarNode):
-            at = Location(path, value.start_mark.line + 1, value.start_mark.column + 1, here)
-            content = yaml.safe_load(value.value) if value.style is None and value.value else value.value
-            plain = isinstance(content, (str, int, float, bool)) or content is None
-            values[here] = Found(content if plain else value.value, at)
+    text, source = read_text(path, "accelerate", named_at)
+    document = parse_yaml(text, path)
+    if not isinstance(document.value, dict):
+        raise UsageError("is no configuration file of accelerate: it holds no mapping", where=path)
+    if document.duplicates:
+        twice = document.duplicates[0]
+        problem = f'"{twice.value}" stands twice; the last one counts'
+        source = source._replace(problem=problem, line=twice.line, col=twice.col)
+    found = {
+        leaf.pointer: Found(leaf.value, Location(path, leaf.line, leaf.col, leaf.pointer)) for leaf in document.leaves
+    }
+    return found, source

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 from lorachk.errors import UsageError
 from lorachk.launchers import by_trainer
@@ -14,6 +14,7 @@ from lorachk.launchers.values import Found, Unknown, as_int, implied, literal
 from lorachk.run import Location
 
 _PYTHON = re.compile(r"python[0-9.]*$")
+_PASSED_ON = re.compile(r"\$\{?[0-9@*#]")  # empty when the script is started without arguments
 _NAME = re.compile(r"[A-Za-z_]\w*$")
 ENDINGS = (".yaml", ".yml", ".json")  # of files of arguments
 _WRAPPERS = {"nohup", "exec", "env", "srun", "time", "sudo", "stdbuf", "setsid", "nice", "poetry", "uv", "run"}
@@ -52,6 +53,13 @@ class Launch:
     environment: dict[str, Found] = field(default_factory=dict)
     line: int = 1
     config: Found | None = None  # YAML or JSON file of arguments it names
+    unread: list[Found] = field(default_factory=list)  # words between the flags that only the shell knows
+
+
+class _Arguments(TypedDict):
+    flags: dict[str, Found]
+    config: Found | None
+    unread: list[Found]
 
 
 def find_launch(script: Script, path: str) -> Launch:
@@ -105,13 +113,14 @@ def _launch(call: Invocation, path: str) -> Launch | None:
         elif module in _MODULES:
             launcher = _MODULES[module]
         elif module is not None:
-            flags, config = _arguments(rest, path)
-            return Launch("python", module, {}, flags, environment, call.line, config)
+            return Launch("python", module, {}, environment=environment, line=call.line, **_arguments(rest, path))
     elif name in _DIRECT:
         if not rest:
             return None
-        flags, config = _arguments(rest[1:], path)
-        return Launch(launcher, rest[0].text, {}, flags, environment, call.line, config)
+        given = _arguments(rest[1:], path)
+        if given["config"] is None and given["unread"]:  # these commands take a file first
+            given["config"] = given["unread"].pop(0)
+        return Launch(launcher, rest[0].text, {}, environment=environment, line=call.line, **given)
     elif name not in ("torchrun", "deepspeed"):
         return None
     return _behind_launcher(launcher, rest, path, environment, call.line)
@@ -148,17 +157,20 @@ def _behind_launcher(
     program = words[index]
     if launcher == "python" and not program.text.endswith(".py"):
         return None
-    flags, config = _arguments(words[index + 1 :], path)
-    return Launch(launcher, program.text, own, flags, environment, line, config)
+    given = _arguments(words[index + 1 :], path)
+    return Launch(launcher, program.text, own, environment=environment, line=line, **given)
 
 
-def _arguments(words: list[Field], path: str) -> tuple[dict[str, Found], Found | None]:
+def _arguments(words: list[Field], path: str) -> _Arguments:
     """Flags, `name=value` words (LLaMA-Factory), and the file of arguments that stands first or behind --config."""
     flags, positional = parse_flags(words, path)
-    config = None
+    config, unread = None, []
     for word in positional:
         name, equals, _ = word.text.partition("=")
-        if config is None and word.text.endswith(ENDINGS):
+        if word.unknown is not None and not _NAME.match(name) and not word.text.endswith(ENDINGS):
+            if not _PASSED_ON.match(word.unknown):
+                unread.append(_found(word, path, ""))
+        elif config is None and word.text.endswith(ENDINGS):
             config = _found(word, path, "/config")
         elif equals and _NAME.match(name):
             offset = len(name) + 1
@@ -166,7 +178,7 @@ def _arguments(words: list[Field], path: str) -> tuple[dict[str, Found], Found |
     named = flags.get("config")
     if config is None and named and isinstance(named.value, str) and named.value.endswith(ENDINGS):
         config = flags.pop("config")
-    return flags, config
+    return {"flags": flags, "config": config, "unread": unread}
 
 
 def parse_flags(words: list[Field], path: str) -> tuple[dict[str, Found], list[Field]]:

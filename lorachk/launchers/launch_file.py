@@ -71,6 +71,7 @@ def _script(path: str, named_at: str | None, trainer: str | None) -> LaunchFile:
         *_settings("launcher", launch.launcher_flags),
         *_settings("launch", launch.flags),
         *_settings("env", launch.environment),
+        *(Setting("launch", "", word.value, word.at) for word in launch.unread),
     ]
     sources = [source]
     if launch.config is not None and isinstance(launch.config.value, str):
