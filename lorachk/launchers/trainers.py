@@ -96,7 +96,7 @@ COMMON: dict[str, tuple[str, ...]] = {
 SPECIAL: dict[str, dict[str, tuple[str, ...]]] = {
     "minicpmv": {"modules_to_save": ()},  # --lora_modules_to_save is accepted and ignored
     "vlm-r1": {"max_length": ("max_completion_length",)},
-    "ms-swift": {"data": ("dataset",), "eval_data": ("val_dataset",)},
+    "ms-swift": {"data": (), "eval_data": (), "load_in_4bit": (), "load_in_8bit": ()},
     "internvl": {"lora_r": ("use_llm_lora",), "gradient_checkpointing": ("grad_checkpoint",)},
     "fastchat": {"load_in_4bit": ("q_lora",)},
     "axolotl": {"max_length": ("sequence_len",)},
@@ -228,7 +228,7 @@ _PROGRAMS = (
     (re.compile(r"(^|/|\.)(open_r1|grpo_jsonl|grpo_rec)"), "vlm-r1"),
     (re.compile(r"(^|/)llava/|train_mem\.py$|train_xformers\.py$"), "llava"),
     (re.compile(r"qwenvl/train|train_qwen\.py$"), "qwen-vl"),
-    (re.compile(r"swift/cli"), "ms-swift"),
+    (re.compile(r"swift[/.]cli"), "ms-swift"),
     (re.compile(r"internvl/train/"), "internvl"),
     (re.compile(r"fastchat[/.]train[/.]train_lora"), "fastchat"),
     (re.compile(r"(^|/)(trl/scripts/|examples/scripts/(sft|dpo|grpo|kto|orpo))"), "trl"),
