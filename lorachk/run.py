@@ -68,6 +68,9 @@ class Run:
         "llamafactory ms-swift axolotl trl hf"
     )
     launch: str | None = _fact("launch file")
+    launcher: str | None = _fact(
+        "what starts the processes: torchrun, deepspeed, accelerate, python, or a trainer's command"
+    )
     model: str | None = _fact("folder with config.json, or hub name")
     tokenizer: str | None = _fact("folder of the tokenizer and its chat template; None: the model's")
     model_found: bool | None = _fact("whether a config.json could be read for the model")

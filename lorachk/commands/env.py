@@ -14,7 +14,7 @@ from lorachk.launchers.versions import installed
 from lorachk.report.escape import dump_json, visible
 from lorachk.run import Run
 
-_TABLES = ("package", "host", "gpu")
+_TABLES = ("package", "host", "gpu", "gpu_pair", "tool", "environment")
 _OWN = ("duckdb", "msgspec", "pydantic", "rich")  # what lorachk itself stands on, beside what a run stands on
 
 
@@ -54,31 +54,81 @@ def machine() -> dict[str, Any]:
         "platform": platform.platform(),
         "host": next(iter(rows.get("host", [])), {}),
         "gpus": rows.get("gpu", []),
+        "gpu_pairs": rows.get("gpu_pair", []),
+        "tools": rows.get("tool", []),
+        "environment": {row["name"]: row["value"] for row in rows.get("environment", [])},
         "packages": dict(sorted(packages.items())),
         "unknown": {row["fact"]: row["reason"] for row in rows.get("unknown", [])},
     }
 
 
 def _text(report: dict[str, Any]) -> str:
-    host, unknown = report["host"], report["unknown"]
+    host = report["host"]
     lines = [
         ("lorachk", report["lorachk"]),
         ("python", f"{report['python']} ({report['executable']})"),
         ("platform", report["platform"]),
-        ("cpus", f"{host.get('cpu_count', 'unknown')}"),
-        ("memory", f"{_gib(host.get('memory_available'))} free of {_gib(host.get('memory_total'))}"),
-        ("/dev/shm", f"{_gib(host.get('shm_available'))} free"),  # noqa: S108
-        ("disk here", f"{_gib(host.get('disk_available'))} free"),
-        ("driver", host.get("driver") or "none"),
+        *_host_lines(host),
+        *_gpu_lines(report),
+        *((tool["name"], tool["problem"] or _found(tool)) for tool in report["tools"] if tool["name"] != "torch"),
+        *((name, f"set to {value}") for name, value in report["environment"].items()),
+        *report["packages"].items(),
     ]
+    width = max(17, *(len(name) for name, _ in lines))
+    return "".join(f"{name:<{width}} {visible(str(value))}\n" for name, value in lines)
+
+
+def _host_lines(host: dict[str, Any]) -> list[tuple[str, str]]:
+    quota = f", no more time than {host['cpu_quota']:g} of them" if host.get("cpu_quota") else ""
+    limit = " (limit of the container)" if host.get("memory_limit") else ""
+    disk = f", {host['disk_type']}" if host.get("disk_type") else ""
+    problem = f"; nothing can be written there: {host['output_problem']}" if host.get("output_problem") else ""
+    cuda = f", CUDA up to {host['driver_cuda']}" if host.get("driver_cuda") else ""
+    return [
+        ("cpus", f"{host.get('cpu_count', 'unknown')}{quota}"),
+        ("memory", f"{_gib(host.get('memory_available'))} free of {_gib(host.get('memory_total'))}{limit}"),
+        ("/dev/shm", _free(host, "shm")),  # noqa: S108
+        ("disk here", f"{_free(host, 'disk')}{disk}{problem}"),
+        ("network", ", ".join(host.get("interfaces") or ["unknown"])),
+        ("driver", f"{host['driver']}{cuda}" if host.get("driver") else "none"),
+    ]
+
+
+def _gpu_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
+    host, lines = report["host"], []
     for gpu in report["gpus"]:
-        capability = f", compute capability {gpu['compute_capability']}" if gpu.get("compute_capability") else ""
-        free = f"{_gib(gpu.get('memory_free'))} free of {_gib(gpu.get('memory_total'))}"
-        lines.append((f"gpu {gpu.get('index')}", f"{gpu.get('name') or 'unnamed'}, {free}{capability}"))
-    if not report["gpus"]:
-        lines.append(("gpu", f"none: {unknown.get('gpu', 'the driver sees none')}"))
-    lines += list(report["packages"].items())
-    return "".join(f"{name:<17} {visible(str(value))}\n" for name, value in lines)
+        words = [
+            f"{gpu.get('name') or 'unnamed'}, {_gib(gpu.get('memory_free'))} free of {_gib(gpu.get('memory_total'))}"
+        ]
+        if gpu.get("compute_capability"):
+            words.append(f"compute capability {gpu['compute_capability']}")
+        if gpu.get("processes"):
+            held = gpu.get("process_bytes")
+            words.append(f"{gpu['processes']} processes on it" + (f" hold {_gib(held)}" if held is not None else ""))
+        if gpu.get("uuid"):
+            words.append(gpu["uuid"])
+        lines.append((f"gpu {gpu.get('index')}", ", ".join(words)))
+    if not lines:
+        lines.append(("gpu", f"none: {report['unknown'].get('gpu', 'the driver sees none')}"))
+    everything = len(host.get("gpu_names") or ())
+    if host.get("visible_devices") is not None:
+        lines.append(
+            ("visible gpus", f"{len(report['gpus'])} of {everything}: CUDA_VISIBLE_DEVICES={host['visible_devices']}")
+        )
+    ways: dict[str, list[str]] = {}
+    for pair in report["gpu_pairs"]:
+        way = "NVLink" if pair["nvlink"] else f"over the {pair['ancestor'] or 'unknown'}"
+        peer = "" if pair["p2p"] == "ok" else f", no peer-to-peer ({pair['p2p'] or 'unknown'})"
+        ways.setdefault(way + peer, []).append(f"{pair['a']}-{pair['b']}")
+    return lines + [("gpu to gpu", f"{way}: {', '.join(pairs)}") for way, pairs in ways.items()]
+
+
+def _found(tool: dict[str, Any]) -> str:
+    return f"{tool['version']} ({tool['path']})" if tool["path"] else str(tool["version"])
+
+
+def _free(host: dict[str, Any], what: str) -> str:
+    return f"{_gib(host.get(f'{what}_available'))} free of {_gib(host.get(f'{what}_total'))}"
 
 
 def _gib(size: int | None) -> str:

@@ -137,6 +137,9 @@ COLLECTORS: tuple[Collector, ...] = (
     Collector(("package",), "lorachk.facts.packages:collect"),
     Collector(("host",), "lorachk.facts.machine:collect_host"),
     Collector(("gpu",), "lorachk.facts.machine:collect_gpus"),
+    Collector(("gpu_pair",), "lorachk.facts.machine:collect_pairs"),
+    Collector(("tool",), "lorachk.facts.toolchain:collect"),
+    Collector(("environment",), "lorachk.facts.environ:collect"),
     Collector(
         ("dataset", "record", "field", "turn", "image", "box", "encoding", "tokenizer", "remedy", "worst"),
         "lorachk.facts.dataset:collect",

@@ -1,53 +1,139 @@
-"""Tables host and gpu: this machine, or the GPU the user judges for.
-
-The NVIDIA driver is asked through NVML, which loads no CUDA context and takes milliseconds.
-"""
+"""Tables host, gpu and gpu_pair: this machine, or the GPU the user judges for."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from lorachk.facts import host, nvml
 from lorachk.facts.collector import Context, NotCollected, Row
+from lorachk.facts.settings import location
+from lorachk.facts.visible import NAME, Chosen, chosen, visible
 from lorachk.launchers.gpus import find_gpu
 from lorachk.launchers.text import where
 
+if TYPE_CHECKING:
+    from lorachk.run import Run
+
 _ABSENT = "no NVIDIA driver here: give --gpu NAME or --gpu-memory SIZE to judge for a machine that has one"
+_NONE = "the NVIDIA driver sees no GPU: give --gpu NAME or --gpu-memory SIZE"
+_SHM = Path("/dev/shm")  # noqa: S108 - asked for its size, nothing is written
+_MACHINE = "machine"  # key of what NVML said, among the by-products
+
+
+def elsewhere(run: Run) -> str | None:
+    """Why the run is not judged for this machine because of what was asked for; None when it may be."""
+    if run.gpu or run.gpu_memory:
+        return f"judged for {run.gpu or 'another GPU'}, not for this machine"
+    return None
+
+
+def machine(context: Context) -> nvml.Machine | None:
+    """What NVML says, asked once per context."""
+    if _MACHINE not in context.shared:
+        context.shared[_MACHINE] = nvml.look()
+    found: nvml.Machine | None = context.shared[_MACHINE]
+    return found
 
 
 def collect_host(context: Context) -> None:
-    """One row about this machine."""
-    total, available = memory()
-    output = Path(context.run.output_dir or ".").expanduser()
-    context.sink.add(
-        "host",
-        [
-            {
-                "cpu_count": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-                "memory_total": total,
-                "memory_available": available,
-                "shm_available": _free(Path("/dev/shm")),  # noqa: S108 - asked for its size, nothing is written
-                "disk_available": _free(next((p for p in (output, *output.parents) if p.exists()), Path())),
-                "driver": driver(),
-            }
-        ],
-    )
+    """One row about this machine. Rules about it need `host.run_here`, so that they are skipped for another."""
+    run, seen = context.run, machine(context)
+    missing = elsewhere(run) or (_ABSENT if seen is None else seen.problem or (None if seen.devices else _NONE))
+    if missing:
+        context.sink.unknown("host.run_here", missing)
+    choice = _chosen(context)
+    memory, shm = host.memory(), host.space(_SHM)
+    folder = host.existing(Path(run.output_dir or "."))
+    disk = host.space(folder)
+    row = {
+        "run_here": None if missing else True,
+        "cpu_count": host.cpus(),
+        "cpu_quota": host.cpu_quota(),
+        "memory_total": memory.total,
+        "memory_available": memory.available,
+        "memory_limit": memory.limit,
+        "shm_total": shm.total,
+        "shm_available": shm.free,
+        "disk_total": disk.total,
+        "disk_available": disk.free,
+        "disk_type": disk.kind,
+        "output_folder": str(folder),
+        "output_problem": host.not_writable(folder),
+        "interfaces": host.interfaces(),
+        "infiniband": any(Path("/sys/class/infiniband").glob("*")),
+        "driver": seen.driver if seen else None,
+        "driver_cuda": seen.cuda if seen else None,
+        "gpu_names": [device.name or "unnamed" for device in seen.devices] if seen else None,
+        "visible_devices": choice.value,
+        "visible_devices_at": location(choice.at) if choice.at else None,
+    }
+    context.sink.add("host", [row])
 
 
 def collect_gpus(context: Context) -> None:
-    """One row per GPU: the one the user named, as often as the run has local ranks, else those NVML sees."""
+    """One row per GPU: the one the user named, as often as the run has local ranks, else those its processes see."""
     run = context.run
-    if run.gpu or run.gpu_memory:
+    if reason := elsewhere(run):
+        for column in ("memory_used", "processes"):
+            context.sink.unknown(f"gpu.{column}", reason)
         context.sink.add("gpu", [named(context, index) for index in range(run.num_gpus or 1)])
         return
-    found = nvml_gpus()
-    if found is None:
+    seen = _present(context)
+    choice = _chosen(context)
+    shown = visible(choice.value, seen.devices)
+    if not shown:
+        by = f"CUDA_VISIBLE_DEVICES={choice.value}" if choice.value is not None else "MIG mode without instances"
+        raise NotCollected(f"{by} leaves none of the {len(seen.devices)} GPUs here visible")
+    if choice.unknown:
+        context.sink.unknown("gpu.device", f"which GPUs the run sees is not known: {choice.unknown}")
+    rows = [_row(device, None if choice.unknown else number) for number, device in enumerate(shown)]
+    context.sink.add("gpu", rows)
+
+
+def collect_pairs(context: Context) -> None:
+    """One row per two GPUs that the run's processes see."""
+    if reason := elsewhere(context.run):
+        raise NotCollected(reason)
+    seen = _present(context)
+    shown = {device.index for device in visible(_chosen(context).value, seen.devices) if device.parent is None}
+    pairs = [pair for pair in seen.pairs if {pair.a, pair.b} <= shown]
+    context.sink.add("gpu_pair", [vars(pair) for pair in pairs])
+
+
+def _present(context: Context) -> nvml.Machine:
+    seen = machine(context)
+    if seen is None:
         raise NotCollected(_ABSENT)
-    if not found:
-        raise NotCollected("the NVIDIA driver sees no GPU: give --gpu NAME or --gpu-memory SIZE")
-    context.sink.add("gpu", found)
+    if seen.problem:
+        raise NotCollected(seen.problem)
+    if not seen.devices:
+        raise NotCollected(_NONE)
+    return seen
+
+
+def _chosen(context: Context) -> Chosen:
+    own = None if elsewhere(context.run) else os.environ.get(NAME)
+    return chosen(context.settings, context.run.launcher, own)
+
+
+def _row(device: nvml.Device, number: int | None) -> Row:
+    return {
+        "index": device.index,
+        "device": number,
+        "name": device.name,
+        "memory_total": device.memory_total,
+        "memory_free": device.memory_free,
+        "memory_used": device.memory_used,
+        "processes": device.processes,
+        "process_bytes": device.process_bytes,
+        "compute_capability": device.compute_capability,
+        "uuid": device.uuid,
+        "mig": "instance" if device.parent else None,
+        "parent": device.parent,
+        "origin": "nvml",
+    }
 
 
 def named(context: Context, index: int) -> Row:
@@ -65,116 +151,9 @@ def named(context: Context, index: int) -> Row:
             known = None
     return {
         "index": index,
+        "device": index,
         "name": known.name if known else run.gpu,
         "memory_total": run.gpu_memory or (known.memory_total if known else None),
-        "memory_free": None,
         "compute_capability": known.compute_capability if known else None,
         "origin": "option",
     }
-
-
-def memory() -> tuple[int | None, int | None]:
-    """Total and available bytes of this machine, no more than the cgroup allows."""
-    total = available = None
-    try:
-        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text("ascii").splitlines())
-        total, available = (int(lines[key].split()[0]) * 1024 for key in ("MemTotal", "MemAvailable"))
-    except (OSError, KeyError, ValueError):
-        return None, None
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):
-        try:
-            most, now = int(Path(limit).read_text("ascii")), int(Path(used).read_text("ascii"))
-        except (OSError, ValueError):  # no such file, or "max"
-            continue
-        total, available = min(total, most), min(available, max(most - now, 0))
-    return total, available
-
-
-def _free(folder: Path) -> int | None:
-    try:
-        return shutil.disk_usage(folder).free
-    except OSError:
-        return None
-
-
-def driver() -> str | None:
-    """Version of the NVIDIA driver; None when there is none."""
-    nvml = _nvml()
-    if nvml is None:
-        return None
-    try:
-        return _text(nvml.nvmlSystemGetDriverVersion())
-    except nvml.NVMLError:
-        return None
-    finally:
-        nvml.nvmlShutdown()
-
-
-def nvml_gpus() -> list[Row] | None:
-    """The GPUs the driver sees that CUDA_VISIBLE_DEVICES leaves visible; None without driver.
-
-    What one GPU does not tell (MIG parents, GPUs lost to an error) is NULL in its row.
-    """
-    nvml = _nvml()
-    if nvml is None:
-        return None
-    try:
-        handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
-        found = [_gpu(nvml, index, handle) for index, handle in enumerate(handles)]
-    except nvml.NVMLError as error:
-        raise NotCollected(f"the NVIDIA driver does not answer: {error}") from None
-    finally:
-        nvml.nvmlShutdown()
-    return [row for row in found if _visible(row["index"], len(found))]
-
-
-def _gpu(nvml: Any, index: int, handle: Any) -> Row:
-    def ask(question: Any) -> Any:
-        try:
-            return question(handle)
-        except nvml.NVMLError:
-            return None
-
-    capability, memory_info = ask(nvml.nvmlDeviceGetCudaComputeCapability), ask(nvml.nvmlDeviceGetMemoryInfo)
-    return {
-        "index": index,
-        "name": _text(ask(nvml.nvmlDeviceGetName)),
-        "memory_total": memory_info.total if memory_info else None,
-        "memory_free": memory_info.free if memory_info else None,
-        "compute_capability": capability[0] + capability[1] / 10 if capability else None,
-        "origin": "nvml",
-    }
-
-
-def _visible(index: int, count: int) -> bool:
-    """Whether CUDA would show this GPU; names by UUID are not followed and hide nothing."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is None:
-        return True
-    parts = [part.strip() for part in chosen.split(",") if part.strip()]
-    if not all(part.lstrip("-").isdigit() for part in parts):
-        return True
-    shown = []
-    for part in parts:
-        if not 0 <= int(part) < count:
-            break  # CUDA ignores everything behind the first number that names no GPU
-        shown.append(int(part))
-    return index in shown
-
-
-def _text(value: Any) -> str | None:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
-def _nvml() -> Any:
-    """pynvml, initialised; None when there is no driver."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return None
-    return pynvml

@@ -10,6 +10,8 @@ from functools import cache
 from types import UnionType
 from typing import NamedTuple, Union, get_args, get_origin
 
+from lorachk.facts import machine_tables
+
 LOCATION = "STRUCT(path VARCHAR, line INTEGER, col INTEGER, pointer VARCHAR)"
 
 
@@ -349,26 +351,11 @@ _DECLARED = (
         origin=(_TEXT, "installed, or environment ([environment] in lorachk.toml)"),
         place=(LOCATION, "where the version was stated, when not installed"),
     ),
-    _table(
-        "host",
-        "this machine (one row)",
-        cpu_count=(_INT, "CPUs this process may use"),
-        memory_total=(_BIG, "bytes, the cgroup limit when lower"),
-        memory_available=(_BIG, "bytes"),
-        shm_available=(_BIG, "bytes free in /dev/shm"),
-        disk_available=(_BIG, "bytes free where output_dir would be"),
-        driver=(_TEXT, "NVIDIA driver version; NULL without driver"),
-    ),
-    _table(
-        "gpu",
-        "one GPU the run is judged for",
-        index=(_INT, "NVML index, or position"),
-        name=(_TEXT, "as NVML or --gpu says"),
-        memory_total=(_BIG, "bytes"),
-        memory_free=(_BIG, "bytes; NULL for a GPU that is not here"),
-        compute_capability=(_REAL, "major.minor, e.g. 8.9; NULL when unknown"),
-        origin=(_TEXT, "nvml, or option for --gpu/--gpu-memory"),
-    ),
+    _table("host", "this machine (one row)", **machine_tables.HOST),
+    _table("gpu", "one GPU the run is judged for, as its processes see it", **machine_tables.GPU),
+    _table("gpu_pair", "two GPUs of this machine that the run's processes see", **machine_tables.GPU_PAIR),
+    _table("tool", "torch's build, or what is needed to compile DeepSpeed's operators here", **machine_tables.TOOL),
+    _table("environment", "one variable that decides where and how the run's processes run", **machine_tables.ENVIRONMENT),
     _table(
         "module",
         "one module of the model after PEFT",

@@ -100,6 +100,7 @@ class _Resolver:
             self.sources += launch.sources
             self.arguments = {**launch.launch.flags, **self.arguments}
             layers.derive("trainer", launch.trainer, Location(launch.path, launch.launch.line))
+            layers.derive("launcher", launch.launch.launcher, Location(launch.path, launch.launch.line))
             from lorachk.launchers.flags import launch_fields
             from lorachk.launchers.program import program_file
 
