@@ -13,7 +13,7 @@ DATA = frozenset(
 )
 REHEARSAL = frozenset({"rehearsal", "step", "gradient", "update", "saved", "hazard"})
 MODEL = frozenset({"module", "target", "parameter", "memory", "fit"})
-RUN = frozenset({"run", "setting", "source", "argument", "resolved", "package"})
+RUN = frozenset({"run", "setting", "source", "argument", "known_argument", "given_argument", "resolved", "package"})
 
 
 @dataclass(frozen=True)

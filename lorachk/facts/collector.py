@@ -131,6 +131,7 @@ class Collector(NamedTuple):
 # In the order in which they run: cheap first, the rehearsal last.
 COLLECTORS: tuple[Collector, ...] = (
     Collector(("run", "setting", "source", "argument", "resolved"), "lorachk.facts.settings:collect"),
+    Collector(("known_argument", "given_argument"), "lorachk.facts.arguments:collect"),
     Collector(("registry",), "lorachk.facts.registry:collect"),
     Collector(("ds_key",), "lorachk.facts.deepspeed_keys:collect"),
     Collector(("ds_value",), "lorachk.facts.ds_values:collect"),

@@ -59,6 +59,16 @@ def installed(name: str) -> str | None:
 
 
 @cache
+def package_folder(name: str) -> Path | None:
+    """Folder of an installed package's source, beside its metadata; None when it is not there (an editable install)."""
+    for metadata in (_folders() or {}).get(_key(name), []):
+        folder = metadata.parent / name.replace("-", "_")
+        if folder.is_dir():
+            return folder
+    return None
+
+
+@cache
 def _folders() -> dict[str, list[Path]] | None:
     """Folders (and files) with metadata on the path, by distribution; None where something else stands on it."""
     found: dict[str, list[Path]] = {}
