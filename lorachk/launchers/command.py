@@ -21,6 +21,12 @@ _WRAPPERS = {"nohup", "exec", "env", "srun", "time", "sudo", "stdbuf", "setsid",
 _TORCHRUN = {"torch.distributed.run", "torch.distributed.launch", "torchrun"}
 _MODULES = {"accelerate.commands.launch": "accelerate", "deepspeed.launcher.runner": "deepspeed"}
 _DIRECT = {"swift": "ms-swift", "llamafactory-cli": "llamafactory", "axolotl": "axolotl", "trl": "trl"}
+# what else these commands do, which trains nothing
+_NO_TRAINING = {
+    *("api", "app", "chat", "delinearize-llama4", "deploy", "env", "eval", "evaluate", "export", "fetch", "help"),
+    *("infer", "inference", "merge-lora", "merge-sharded-fsdp-weights", "preprocess", "quantize", "rollout", "sample"),
+    *("version", "vllm-serve", "web-ui", "webchat", "webui"),
+}
 
 # launcher flags that take no value; every other one takes the next word
 _SWITCHES = {
@@ -69,9 +75,10 @@ def find_launch(script: Script, path: str) -> Launch:
         raise UsageError(
             "no command that starts a training was found",
             where=path,
-            hint="looked for torchrun, deepspeed, accelerate launch, python, swift, llamafactory-cli",
+            hint="looked for torchrun, deepspeed, accelerate launch, python, swift, axolotl, llamafactory-cli",
         )
-    best = max(launches, key=lambda launch: len(launch.flags) > 1)  # the first with flags; else the first
+    # the first with flags or a file of arguments; else the first
+    best = max(launches, key=lambda launch: len(launch.flags) > 1 or launch.config is not None)
     exported = {name: script.variables[name] for name in script.exported if name in script.variables}
     best.environment = {
         **{name: _found(value, path, f"/{name}") for name, value in exported.items()},
@@ -115,12 +122,14 @@ def _launch(call: Invocation, path: str) -> Launch | None:
         elif module is not None:
             return Launch("python", module, {}, environment=environment, line=call.line, **_arguments(rest, path))
     elif name in _DIRECT:
-        if not rest:
+        if not rest or rest[0].text.replace("_", "-") in _NO_TRAINING:
             return None
-        given = _arguments(rest[1:], path)
+        dashes = next((index for index, word in enumerate(rest) if word.text == "--"), len(rest))
+        given = _arguments(rest[1:dashes], path)
+        own, _ = parse_flags(rest[dashes + 1 :], path)  # axolotl hands these on to the launcher
         if given["config"] is None and given["unread"]:  # these commands take a file first
             given["config"] = given["unread"].pop(0)
-        return Launch(launcher, rest[0].text, {}, environment=environment, line=call.line, **given)
+        return Launch(launcher, rest[0].text, own, environment=environment, line=call.line, **given)
     elif name not in ("torchrun", "deepspeed"):
         return None
     return _behind_launcher(launcher, rest, path, environment, call.line)

@@ -63,7 +63,10 @@ class Layers:
                 continue
             if name == "target_modules":  # PEFT matches a list by name ends, a string as a whole regex
                 self.values["target_regex"] = isinstance(entry.value, str) and entry.value != "all-linear"
-                self.origins["target_regex"] = entry.at
+                if entry.why:
+                    self.because["target_regex"] = entry.why
+                else:
+                    self.origins["target_regex"] = entry.at
             value = convert(name, entry.value)
             if value is None:
                 self.unknown[name] = Unknown(f"{entry.value!r} is not what {name} takes")
