@@ -7,6 +7,7 @@ MiniCPM-V's scripts are started beside themselves, LLaVA's and most others in th
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ _NAMES = (
     "model_name_or_path",
     "base_model",
     "dataset",
+    "val_dataset",
+    "custom_train_dataset_path",
+    "datasets",
+    "test_datasets",
     "dataset_dir",
     "media_dir",
 )
@@ -43,7 +48,13 @@ def started_in(launch: Launch, script: Script, path: str) -> str:
 def arguments_from(arguments: dict[str, Found], path: str) -> str:
     """The folder in which most files are that a file of arguments names: its own, the working directory, one above."""
     named = [found.value for name, found in arguments.items() if name in _NAMES]
-    return _fullest(_folders(path), _relative(named))
+    return _fullest(_folders(path), _relative([*named, *_registry(arguments)]))
+
+
+def _registry(arguments: dict[str, Found]) -> list[str]:
+    """Where LLaMA-Factory looks up its datasets."""
+    folder = arguments.get("dataset_dir")
+    return [f"{folder.value if folder else 'data'}/dataset_info.json"] if "dataset" in arguments else []
 
 
 def _fullest(folders: list[str], named: list[str]) -> str:
@@ -51,7 +62,20 @@ def _fullest(folders: list[str], named: list[str]) -> str:
 
 
 def _relative(named: list[Any]) -> list[str]:
-    return [text for text in named if isinstance(text, str) and text and not text.startswith(("/", "~"))]
+    texts = [text for value in named for text in _texts(value)]
+    return [text for text in texts if text and not text.startswith(("/", "~"))]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Names in a value: ms-swift's datasets are `train.jsonl#500`, axolotl's mappings with a path."""
+    if isinstance(value, str):
+        yield value.partition("#")[0]
+    elif isinstance(value, list):
+        for part in value:
+            yield from _texts(part)
+    elif isinstance(value, dict):
+        yield from _texts(value.get("path"))
+        yield from _texts(value.get("data_files"))
 
 
 def _folders(path: str) -> list[str]:
@@ -69,6 +93,7 @@ def _named(launch: Launch) -> list[str]:
     config = launch.launcher_flags.get("config_file") or launch.launcher_flags.get("deepspeed_config_file")
     found += [config.value] if config else []
     found += [launch.config.value] if launch.config else []
+    found += _registry(launch.flags)
     return _relative(found)
 
 
