@@ -71,12 +71,14 @@ def parser() -> Parser:
         "model", "check the launch configuration and the model, estimate VRAM per ZeRO stage", judging, run, model
     )
     sub.add_argument("--data", action="append", default=[], metavar="FILE", help="dataset, for rules that join it")
+    _mending(sub)
     sub = add("smoke-train", "train a miniature of the model for a few real steps", judging, run, model, train)
     sub.add_argument("--data", action="append", default=[], metavar="FILE", help="dataset the steps train on")
     sub = add("check", "the gate: everything that applies, in one report", judging, run, data, model, train)
     sub.add_argument("launch_file", nargs="?", metavar="LAUNCH", help="launch file; else lorachk.toml in this folder")
     sub.add_argument("--data", action="append", default=[], metavar="FILE", help="dataset files")
     sub.add_argument("--no-train", action="store_true", help="leave the rehearsal out (its rules are skipped)")
+    _mending(sub)
 
     sub = add("explain", "show a rule's page, or the rules whose symptom matches an error text")
     sub.add_argument("text", nargs="+", metavar="CODE|TEXT", help="a code, a rule name, an error text, or - for stdin")
@@ -138,6 +140,13 @@ def _fixing(data: Parser) -> None:
         action="store_true",
         help="also fixes that lose something: records the trainer would not train, duplicates, literal special tokens",
     )
+
+
+def _mending(command: Parser) -> None:
+    group = command.add_argument_group("fixing")
+    group.add_argument("--fix", action="store_true", help="mend JSON, YAML and TOML files in place, comments stay")
+    group.add_argument("--diff", action="store_true", help="show what --fix would change, and write nothing")
+    group.add_argument("--unsafe-fixes", action="store_true", help="also fixes that change what is trained")
 
 
 def _judging() -> Parser:

@@ -18,6 +18,8 @@ def run(arguments: argparse.Namespace) -> int:
     name = _MODULES.get(arguments.command, "lorachk.commands.judge")
     if arguments.command == "data" and (arguments.fix or arguments.diff or arguments.unsafe_fixes):
         name = "lorachk.commands.fix"
+    elif arguments.command in ("model", "check") and (arguments.fix or arguments.diff or arguments.unsafe_fixes):
+        name = "lorachk.commands.fix_settings"
     code = import_module(name).run(arguments)
     assert isinstance(code, int)
     return code

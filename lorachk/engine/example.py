@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from lorachk.engine.edits import mend
 from lorachk.engine.finding import Report
 from lorachk.engine.gather import gather
 from lorachk.engine.judge import judge
@@ -19,8 +21,11 @@ from lorachk.engine.store import Limits, Store
 from lorachk.errors import UsageError
 from lorachk.facts.collector import Batch, Context, Options, Row
 from lorachk.facts.tables import tables
+from lorachk.fixes.settings import editor
 from lorachk.launchers.resolve import ResolveOptions, resolve
 from lorachk.run import Location, Run
+
+EDITABLE = frozenset({"run", "setting", "source", "argument", "resolved", "package"})  # made from the files alone
 
 
 @dataclass(frozen=True)
@@ -71,19 +76,44 @@ def _problem(page: Page, example: Example, good: bool) -> str | None:
             return f"found, though it is good: {report.findings[0].message}"
         return f"skipped, not passed: {report.skipped[0].reason}" if report.skipped else None
     if report.findings:
-        return None
+        return _unmended(page, example, report)
     return f"skipped, not found: {report.skipped[0].reason}" if report.skipped else "not found, though it is bad"
+
+
+def _unmended(page: Page, example: Example, report: Report) -> str | None:
+    """What is wrong with the page's fix: made in the bad example, it must leave nothing to find."""
+    if page.brief.fix is None:
+        return None
+    edits = [edit for finding in report.findings for edit in finding.edits]
+    if not edits:
+        return "found, but the column 'fix' has no edit"
+    if any(editor(edit.path) is None for edit in edits) or _facts(page, example).keys() & EDITABLE:
+        return None  # a script is not written, and facts are no file
+    with _files(page, example) as folder:
+        work = mend(lambda: _judged(page, example, folder), with_unsafe=True)
+    left = work.report.findings if work.report else []
+    return f"the fix leaves: {left[0].message}" if left else None
 
 
 def judge_example(page: Page, example: Example) -> Report:
     """Write the example's files, collect, and judge them by its own page alone."""
-    facts = _facts(page, example)
-    report = Report("example")
-    with tempfile.TemporaryDirectory(prefix="lorachk-example-") as name, Store(Limits(memory="500MB")) as store:
-        folder = Path(name)
+    with _files(page, example) as folder:
+        return _judged(page, example, folder)
+
+
+@contextmanager
+def _files(page: Page, example: Example) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="lorachk-example-") as name:
         for block in example.blocks:
             if block.name != "facts":
-                _write(page, block, folder)
+                _write(page, block, Path(name))
+        yield Path(name)
+
+
+def _judged(page: Page, example: Example, folder: Path) -> Report:
+    facts = _facts(page, example)
+    report = Report("example")
+    with Store(Limits(memory="500MB")) as store:
         resolved = resolve(_options(folder))
         for table, rows in facts.items():
             if table != "run":

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lorachk.facts.encoding.drawing import Drawing
     from lorachk.facts.encoding.histogram import Lengths
     from lorachk.facts.encoding.imagesizes import Sizes
+    from lorachk.fixes.settings import Edit
 
 
 class Severity(IntEnum):
@@ -46,6 +47,8 @@ class Finding:
     count: int = 1
     total: int | None = None  # rows that were looked at, for rules with `of`
     of: str | None = None  # the table those rows are in: record, turn, image
+    edits: tuple[Edit, ...] = ()  # changes of files that mend it
+    safe: bool = True  # the edits lose nothing and train nothing else than was meant
 
     @property
     def share(self) -> float | None:

@@ -13,7 +13,7 @@ from lorachk.errors import UsageError
 from lorachk.facts.tables import tables
 
 _COLUMN = re.compile(r"^[a-z_]+\.[a-z_0-9]+$")
-_LINE = re.compile(r"^(code|name|severity|of|message|needs):(.*)$", re.MULTILINE)
+_LINE = re.compile(r"^(code|name|severity|of|message|needs|fix):(.*)$", re.MULTILINE)
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 _NAMES = re.compile(r"\[([a-z_0-9., ]*)\]")
 _KEY = re.compile(r"`\$\.(\w+)|field `(\w+)`")  # where msgspec names the key
@@ -35,6 +35,7 @@ class FrontMatter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     of: Literal["record", "turn", "image", "encoding"] | None = None
     message: str | None = None
     needs: list[str] = []
+    fix: Literal["safe", "unsafe"] | None = None  # what the query's column `fix` is
     symptoms: list[str] = []
     sources: list[str] = []
     verified: list[str] = []
@@ -49,6 +50,7 @@ class Brief(NamedTuple):
     of: str | None = None
     message: str | None = None
     needs: tuple[str, ...] = ()
+    fix: str | None = None
 
 
 def brief(front: str) -> Brief | None:

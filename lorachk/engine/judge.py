@@ -104,10 +104,15 @@ def _placed(store: Store, found: Sequence[_Found], report: Report) -> list[Findi
 
 def _each(store: Store, page: Page) -> list[_Found]:
     """Every row is a finding."""
-    return [
-        _Found(Finding(page.code, page.name, page.severity, str(row["message"]), page.fix), [row])
-        for row in store.query(page.sql).dicts()
-    ]
+    found = []
+    for row in store.query(page.sql).dicts():
+        finding = Finding(page.code, page.name, page.severity, str(row["message"]), page.fix)
+        if page.brief.fix is not None and row.get("fix") is not None:
+            from lorachk.engine.edits import edits_of
+
+            finding = replace(finding, edits=edits_of(row["fix"]), safe=page.brief.fix == "safe")
+        found.append(_Found(finding, [row]))
+    return found
 
 
 def _grouped(store: Store, page: Page) -> list[_Found]:

@@ -79,6 +79,8 @@ def bound(page: Page, store: Store) -> Page:
     columns = [str(row[0]) for row in described.rows]
     if "message" not in columns:
         raise _failure(page, "the query must return a column 'message'")
+    if ("fix" in columns) != (page.head.fix is not None):
+        raise _failure(page, "a query with a column 'fix' says 'fix: safe' or 'fix: unsafe' in the front matter")
     for column in page.head.needs:
         if column.partition(".")[0] not in page.reads:
             raise _failure(page, f"needs {column}, but the query does not read that table")

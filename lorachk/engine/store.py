@@ -28,6 +28,18 @@ _MACROS = (
             WHEN regexp_matches(lower(v), '\d\.?-?_?(post|rev|r)\d*') THEN 1 ELSE 0 END])""",
     "CREATE MACRO version_less(a, b) AS version_key(a) < version_key(b)",
     "CREATE MACRO gib(bytes) AS format('{:.1f} GiB', bytes / 1073741824.0)",
+    # Changes of a setting's file, for a rule's column `fix`; `place` is where a value stands.
+    *(
+        f"CREATE MACRO {name} AS CASE WHEN (place).pointer IS NOT NULL THEN "
+        f"{{'operation': '{operation}', 'place': place, 'value': {value}, 'key': {key}}} END"
+        for name, operation, value, key in (
+            ("replacing(place, content)", "replace", "to_json(content)::VARCHAR", "NULL::VARCHAR"),
+            ("removing(place)", "remove", "NULL::VARCHAR", "NULL::VARCHAR"),
+            ("adding(place, name, content)", "add", "to_json(content)::VARCHAR", "name::VARCHAR"),
+            ("renaming(place, name)", "rename", "NULL::VARCHAR", "name::VARCHAR"),
+            ("moving(place, target)", "move", "NULL::VARCHAR", "target::VARCHAR"),
+        )
+    ),
     "CREATE MACRO plural(n, word) AS format('{:d} {}{}', n::BIGINT, word, CASE WHEN n = 1 THEN '' ELSE 's' END)",
 )
 # Tables with a row for each record, turn or image: these grow with the data.

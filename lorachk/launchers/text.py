@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from lorachk.errors import UsageError
@@ -58,11 +61,27 @@ def special(path: str) -> str | None:
     )
 
 
+_overlay: ContextVar[dict[str, str] | None] = ContextVar("overlay", default=None)
+
+
+@contextmanager
+def overlaid(texts: dict[str, str]) -> Iterator[None]:
+    """Configuration files read as these texts, by path: what a fix would make of them, before it is written."""
+    token = _overlay.set({os.path.realpath(path): text for path, text in texts.items()})
+    try:
+        yield
+    finally:
+        _overlay.reset(token)
+
+
 def read_text(path: str, kind: str, named_at: str | None = None) -> tuple[str, Source]:
     """The text of a configuration file and its `source` row.
 
     Raises UsageError when the file is missing, is a folder, or is not UTF-8 text. `named_at` is where its path stands.
     """
+    overlay = _overlay.get()
+    if overlay and (text := overlay.get(os.path.realpath(path))) is not None:
+        return text, Source(path, kind, len(text.encode()), "utf-8")
     try:
         if nature := special(path):
             raise UsageError(f"is {nature}, not a file", where=path, hint="write it to a file first")

@@ -51,7 +51,18 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "of": finding.of,
         "share": finding.share,
         "locations": [asdict(p) for p in finding.places],
+        **({"patch": _patch(finding)} if finding.edits else {}),
     }
+
+
+def _patch(finding: Finding) -> dict[str, Any]:
+    """The edits that mend it, as RFC 6902 operations per file; the operations of a script's file name its flags."""
+    paths = dict.fromkeys(edit.path for edit in finding.edits)
+    files = [
+        {"path": path, "operations": [op for edit in finding.edits if edit.path == path for op in edit.patch()]}
+        for path in paths
+    ]
+    return {"safe": finding.safe, "files": files}
 
 
 def _reasons(rules: Iterable[Skipped]) -> list[dict[str, str]]:

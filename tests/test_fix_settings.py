@@ -1,0 +1,306 @@
+"""Fixes of configuration files: the value that is wrong changes, and nothing else of a file somebody wrote."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from lorachk.cli import main
+from lorachk.fixes.settings import CannotEdit, Edit, editor, keys, told
+from lorachk.launchers.positions import escape
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+NAMES = st.text('abcdé/~ "\\', min_size=1, max_size=4)
+SCALARS = st.booleans() | st.integers(-(10**6), 10**6) | st.text("xyz \"':#{}[],-\\é", max_size=6)
+OBJECTS = st.recursive(
+    st.dictionaries(NAMES, SCALARS, max_size=4),
+    lambda inner: st.dictionaries(NAMES, inner | SCALARS | st.lists(SCALARS, max_size=3), max_size=4),
+    max_leaves=12,
+)
+
+
+def pointers(value: Any, here: str = "") -> list[str]:
+    """All pointers to members of objects."""
+    if not isinstance(value, dict):
+        return []
+    return [p for k, v in value.items() for p in (f"{here}/{escape(k)}", *pointers(v, f"{here}/{escape(k)}"))]
+
+
+def applied(value: Any, edit: Edit) -> Any:
+    """The value that an edit should leave, worked out on the value itself."""
+    value = json.loads(json.dumps(value))
+
+    def parent(pointer: str) -> tuple[Any, str]:
+        *path, last = keys(pointer)
+        node = value
+        for key in path:
+            node = node.setdefault(key, {})
+        return node, last
+
+    node, last = parent(edit.pointer)
+    if edit.operation in ("replace", "add"):
+        node[last] = edit.value
+        return value
+    old = node.pop(last)
+    if edit.operation != "remove":
+        node, last = parent(edit.target())
+        node[last] = old
+    return value
+
+
+@st.composite
+def edits(draw: st.DrawFn, path: str) -> tuple[Any, Edit]:
+    """A configuration and an edit that fits it."""
+    value = draw(OBJECTS)
+    here = pointers(value)
+    assume(here)
+    pointer = draw(st.sampled_from(here))
+    operation = draw(st.sampled_from(["replace", "remove", "rename", "add", "move"]))
+    new = draw(NAMES)
+    if operation == "add":
+        blocks = ["", *(p for p in here if isinstance(found(value, p), dict))]
+        pointer = f"{draw(st.sampled_from(blocks))}/{escape(new)}"
+        assume(pointer not in here)
+        return value, Edit("add", path, pointer, draw(SCALARS))
+    if operation == "rename":
+        assume(f"{pointer.rpartition('/')[0]}/{escape(new)}" not in here)
+        return value, Edit("rename", path, pointer, key=new)
+    if operation == "move":
+        assume(f"/{escape(new)}" not in here)
+        return value, Edit("move", path, pointer, key=f"/{escape(new)}")
+    return value, Edit(operation, path, pointer, draw(SCALARS) if operation == "replace" else None)  # type: ignore[arg-type]
+
+
+def found(value: Any, pointer: str) -> Any:
+    for key in keys(pointer):
+        value = value[key]
+    return value
+
+
+@given(edits("x.json"), st.sampled_from([None, 2, "\t"]), st.booleans())
+def test_json_after_an_edit_holds_what_the_edit_says(case: tuple[Any, Edit], indent: Any, ascii_: bool) -> None:
+    """A fix that breaks the file, or another value in it, is worse than what it mends."""
+    value, edit = case
+    text = json.dumps(value, indent=indent, ensure_ascii=ascii_)
+    change = editor(edit.path)
+    assert change
+    assert json.loads(change(text, edit)) == applied(value, edit)
+
+
+@given(edits("x.yaml"), st.booleans())
+def test_yaml_after_an_edit_holds_what_the_edit_says_or_is_not_written(case: tuple[Any, Edit], flow: bool) -> None:
+    """A fix that breaks the file, or another value in it, is worse than what it mends."""
+    value, edit = case
+    text = yaml.safe_dump(value, default_flow_style=flow, allow_unicode=True, sort_keys=False)
+    change = editor(edit.path)
+    assert change
+    try:
+        after = change(text, edit)
+    except CannotEdit:
+        return
+    assert yaml.safe_load(after) == applied(value, edit)
+
+
+@given(edits("x.toml"))
+def test_toml_after_an_edit_holds_what_the_edit_says(case: tuple[Any, Edit]) -> None:
+    """A fix that breaks the file, or another value in it, is worse than what it mends."""
+    import tomlkit
+
+    value, edit = case
+    change = editor(edit.path)
+    assert change
+    assert tomllib.loads(change(tomlkit.dumps(value), edit)) == applied(value, edit)
+
+
+YAML = """\
+# what is trained
+model: x   # the base
+
+lora:
+    r: 8  # rank
+    targets:
+    -   q_proj
+    - v_proj   # and this
+bf16: 'no'
+lr: 1e-4
+"""
+
+
+@pytest.mark.parametrize(
+    ("edit", "before", "after"),
+    [
+        (Edit("replace", "x.yaml", "/bf16", True), "bf16: 'no'\n", "bf16: true\n"),
+        (Edit("replace", "x.yaml", "/lora/r", 16), "    r: 8  # rank\n", "    r: 16 # rank\n"),
+        (Edit("rename", "x.yaml", "/lr", key="learning_rate"), "lr: 1e-4\n", "learning_rate: 1e-4\n"),
+        (Edit("remove", "x.yaml", "/lr"), "lr: 1e-4\n", ""),
+        (Edit("add", "x.yaml", "/lora/alpha", 16), "bf16: 'no'\n", "    alpha: 16\nbf16: 'no'\n"),
+        (Edit("add", "x.yaml", "/fp16", False), "lr: 1e-4\n", "lr: 1e-4\nfp16: false\n"),
+    ],
+)
+def test_yaml_keeps_comments_quotes_and_indentation(edit: Edit, before: str, after: str) -> None:
+    """People set their files as they like; a diff of more than the fix is not accepted by anyone."""
+    change = editor(edit.path)
+    assert change
+    assert change(YAML, edit) == YAML.replace(before, after)
+
+
+def test_json_keeps_the_way_it_is_set() -> None:
+    """Short objects on one line beside long ones are how DeepSpeed files are written."""
+    text = '{\n    "fp16": {"enabled": true},\n    "zero_optimization": {\n        "stage": 2\n    }\n}\n'
+    change = editor("x.json")
+    assert change
+    edit = Edit("add", "x.json", "/zero_optimization/overlap_comm", True)
+    expected = text.replace('"stage": 2\n', '"stage": 2,\n        "overlap_comm": true\n')
+    assert change(text, edit) == expected
+    assert change(text, Edit("replace", "x.json", "/fp16/enabled", "auto")) == text.replace("true", '"auto"')
+
+
+def test_what_a_script_needs_is_told_as_its_flag() -> None:
+    """A script may compute its flags; it is told what to write, and never written."""
+    assert editor("train.sh") is None
+    assert told(Edit("replace", "train.sh", "/fp16", False, line=3)) == "train.sh:3: set --fp16 false"
+    assert told(Edit("rename", "t.sh", "/evaluation_strategy", key="eval_strategy", line=3)) == (
+        "t.sh:3: write --eval_strategy for --evaluation_strategy"
+    )
+
+
+PAGE = """\
+---
+code: X101
+name: stage-three
+severity: error
+fix: {safe}
+---
+# Stage 3
+
+It is not wanted here.
+
+## Fix
+Use stage 2.
+
+## Check
+```sql
+SELECT 'stage 3' AS message, place AS at, replacing(place, {value}) AS fix
+FROM setting WHERE name = 'stage' AND value = '3'
+```
+
+## Bad: three
+```json ds.json
+{{"zero_optimization": {{"stage": 3}}}}
+```
+
+## Good: two
+```json ds.json
+{{"zero_optimization": {{"stage": 2}}}}
+```
+"""
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a rule that has a fix, and a file it finds."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "ds.json").write_text('{\n  "zero_optimization": {"stage": 3}\n}\n')
+    return tmp_path
+
+
+def page(house: Path, safe: str = "safe", value: str = "2") -> None:
+    (house / "rules/X101-stage-three.md").write_text(PAGE.format(safe=safe, value=value))
+
+
+ARGUMENTS = ["model", "--config", "ds.json", "--rules", "rules", "--select", "X101", "--isolated"]
+
+
+def test_diff_shows_and_fix_writes(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--diff must change nothing, and --fix exactly what --diff showed."""
+    page(house)
+    before = (house / "ds.json").read_text()
+    assert main([*ARGUMENTS, "--diff"]) == 1
+    shown = capsys.readouterr().out
+    assert '-  "zero_optimization": {"stage": 3}' in shown
+    assert '+  "zero_optimization": {"stage": 2}' in shown
+    assert (house / "ds.json").read_text() == before
+    assert main([*ARGUMENTS, "--fix"]) == 0
+    assert (house / "ds.json").read_text() == before.replace("3", "2")
+    assert "mended ds.json" in capsys.readouterr().out
+    assert [p.name for p in house.iterdir() if p.name.startswith(".")] == []
+
+
+def test_an_unsafe_fix_is_made_only_when_asked_for(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What changes the training must not happen by the way."""
+    page(house, safe="unsafe")
+    assert main([*ARGUMENTS, "--fix"]) == 1
+    assert '"stage": 3' in (house / "ds.json").read_text()
+    assert "--unsafe-fixes would also mend X101" in capsys.readouterr().err
+    assert main([*ARGUMENTS, "--fix", "--unsafe-fixes"]) == 0
+    assert '"stage": 2' in (house / "ds.json").read_text()
+
+
+def test_a_fix_that_mends_nothing_ends(house: Path) -> None:
+    """Two fixes that undo each other must not go on for ever."""
+    page(house, value="3")
+    assert main([*ARGUMENTS, "--fix"]) == 1
+
+
+def test_a_page_whose_fix_does_not_mend_its_bad_example_fails_its_test(
+    house: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A fix is a promise as a check is: its author learns at once when it does not hold."""
+    page(house, value="3")
+    assert main(["rules", "test", "rules"]) == 1
+    assert "the fix leaves: stage 3" in capsys.readouterr().out
+    page(house)
+    assert main(["rules", "test", "rules"]) == 0
+
+
+def test_a_query_with_a_fix_says_whether_it_is_safe(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without the word nobody knows whether --fix may make it."""
+    page(house)
+    path = house / "rules/X101-stage-three.md"
+    path.write_text(path.read_text().replace("fix: safe\n", ""))
+    assert main([*ARGUMENTS]) == 2
+    assert "'fix: safe' or 'fix: unsafe'" in capsys.readouterr().err
+
+
+def test_the_json_report_has_the_patch(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Editors and bots make the change from the report; it is RFC 6902."""
+    page(house)
+    assert main([*ARGUMENTS, "--format", "json"]) == 1
+    finding = json.loads(capsys.readouterr().out)["findings"][0]
+    assert finding["patch"] == {
+        "safe": True,
+        "files": [
+            {"path": "ds.json", "operations": [{"op": "replace", "path": "/zero_optimization/stage", "value": 2}]}
+        ],
+    }
+
+
+def test_a_yaml_launch_file_is_mended_where_it_is(house: Path) -> None:
+    """A DeepSpeed configuration that stands inside a YAML file is mended there."""
+    page(house)
+    text = textwrap.dedent("""\
+        # mine
+        model_name_or_path: org/base
+        finetuning_type: lora
+        stage: sft
+        deepspeed:
+          zero_optimization:
+            stage: 3   # all of it
+        """)
+    (house / "x.yaml").write_text(text)
+    arguments = ["model", "--launch", "x.yaml", "--rules", "rules", "--select", "X101", "--isolated", "--fix"]
+    assert main(arguments) == 0
+    assert (house / "x.yaml").read_text() == text.replace("stage: 3   #", "stage: 2 #")
