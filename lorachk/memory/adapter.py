@@ -85,13 +85,20 @@ def _excluded(run: Run) -> set[str]:
         return {"vision", "resampler", "head"}
     aligner = run.training_args.get("freeze_aligner", run.training_args.get("freeze_multi_modal_projector", True))
     out = {"head"}
-    if not run.tune_vision:
+    full_vision = trains_vision_in_full(run)
+    if not run.tune_vision or full_vision:
         out.add("vision")
-    if aligner or run.trainer == "llamafactory":
+    if aligner or full_vision or run.trainer == "llamafactory":
         out.add("resampler")
     if run.tune_llm is False:
         out.add("llm")
     return out
+
+
+def trains_vision_in_full(run: Run) -> bool:
+    """ms-swift's tuner lora_llm: LoRA in the language model, vision tower and projector trained in full beside it."""
+    names = ("tuner_type", "train_type")
+    return run.trainer == "ms-swift" and any(run.training_args.get(name) == "lora_llm" for name in names)
 
 
 def _is_linear(module: Any) -> bool:
@@ -150,6 +157,10 @@ def apply(run: Run, model: Any, family: str | None) -> Any:
         for name, parameter in adapted.named_parameters():
             if component(family, name) in ("vision", "resampler"):
                 parameter.requires_grad_(False)
+    if trains_vision_in_full(run):
+        for name, parameter in adapted.named_parameters():
+            if component(family, name) in ("vision", "resampler"):
+                parameter.requires_grad_(True)
     if run.trainer == "qwen-vl-series":  # what it trains in full is unfrozen after PEFT froze everything
         trained = {"vision", "resampler"} if run.tune_vision else set()
         trained |= set() if run.training_args.get("freeze_merger") is True else {"resampler"}
@@ -166,6 +177,8 @@ def freeze_without_adapter(run: Run, model: Any, family: str | None) -> None:
         frozen.add("vision")
     if run.tune_llm is False:
         frozen |= {"llm", "embedding", "head"}
+    if run.trainer == "ms-swift" and run.tune_projector is False:
+        frozen.add("resampler")
     for name, parameter in model.named_parameters():
         if component(family, name) in frozen:
             parameter.requires_grad_(False)
