@@ -6,6 +6,7 @@ a flag of a shell script is told and never written, since a script may compute i
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable
 from importlib import import_module
@@ -64,6 +65,29 @@ def editor(path: str) -> Callable[[str, Edit], str] | None:
 def keys(pointer: str) -> list[str]:
     """The parts of an RFC 6901 pointer."""
     return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+
+
+def applied(value: Any, edit: Edit) -> Any:
+    """A copy of a parsed file with the edit made. Raises KeyError, IndexError or TypeError where it does not fit."""
+    whole = copy.deepcopy(value)
+    parent, last = _parent(whole, edit.pointer, make=edit.operation == "add")
+    if edit.operation in ("replace", "add"):
+        parent[last] = edit.value
+        return whole
+    old = parent.pop(last)
+    if edit.operation != "remove":
+        parent, last = _parent(whole, edit.target(), make=True)
+        parent[last] = old
+    return whole
+
+
+def _parent(node: Any, pointer: str, *, make: bool) -> tuple[Any, Any]:
+    *path, last = keys(pointer)
+    for key in path:
+        if make and isinstance(node, dict):
+            node.setdefault(key, {})
+        node = node[int(key) if isinstance(node, list) else key]
+    return node, int(last) if isinstance(node, list) else last
 
 
 def told(edit: Edit) -> str:

@@ -10,7 +10,9 @@ import difflib
 import io
 from typing import Any
 
-from lorachk.fixes.settings import CannotEdit, Edit, keys
+from lorachk.errors import UsageError
+from lorachk.fixes.settings import CannotEdit, Edit, applied, keys
+from lorachk.launchers.yaml_positions import parse_yaml
 
 
 def edited(text: str, edit: Edit) -> str:
@@ -24,9 +26,10 @@ def edited(text: str, edit: Edit) -> str:
         _make(document, edit)
         wanted = _dumped(yaml, document)
         changed = wanted if plain == text else _onto(text, plain, wanted)
-        if _yaml(text, 2).load(changed) != document:
+        # read as the trainers read it: YAML 1.1 and 1.2 differ in what needs quotes
+        if parse_yaml(changed, edit.path).value != applied(parse_yaml(text, edit.path).value, edit):
             raise CannotEdit("the file is set in a way that would not be kept")
-    except (YAMLError, KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except (YAMLError, UsageError, KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise CannotEdit(str(error).partition("\n")[0]) from None
     return changed
 
