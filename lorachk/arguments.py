@@ -177,6 +177,9 @@ def _run_options() -> Parser:
     group.add_argument("--isolated", action="store_true", help="do not look for lorachk.toml in this folder")
     group.add_argument("--model", metavar="DIR|NAME", help="folder with config.json, or hub name")
     group.add_argument("--tokenizer", metavar="DIR", help="folder with tokenizer.json; else the model's")
+    group.add_argument(
+        "--requirements", metavar="FILE", help="versions the run will use: requirements.txt, uv.lock, environment.yml ..."
+    )
     group.add_argument("--family", metavar="NAME", help="model family, when it cannot be told from the model")
     group.add_argument("--trainer", metavar="NAME", help="trainer that reads the files: minicpmv, hf, ...")
     group.add_argument("--image-root", metavar="DIR", help="folder that image paths are joined to")

@@ -65,6 +65,7 @@ def resolve_options(arguments: argparse.Namespace) -> ResolveOptions:
         gpu_memory=given("gpu_memory"),
         num_gpus=number("num_gpus"),
         num_nodes=number("num_nodes"),
+        requirements=given("requirements"),
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from lorachk.facts.collector import Context, Row
-from lorachk.launchers.versions import OF_INTEREST, installed
+from lorachk.launchers.requirements import normal
+from lorachk.launchers.text import where
+from lorachk.launchers.versions import OF_INTEREST, installed, used
 
 
 def collect(context: Context) -> None:
@@ -11,25 +13,34 @@ def collect(context: Context) -> None:
     found = rows(context)
     context.sink.add("package", found)
     known = {row["name"] for row in found}
-    for name, used in (("deepspeed", context.run.deepspeed), ("transformers", context.run.trainer)):
-        if used and name not in known:
-            reason = f"{name} is not installed here: state its version under [environment] in lorachk.toml"
-            context.sink.unknown("package.version", reason, 1)
+    for name, wanted in (("deepspeed", context.run.deepspeed), ("transformers", context.run.trainer)):
+        if wanted and name not in known:
+            context.sink.unknown("package.version", _why(name, context), 1)
+
+
+def _why(name: str, context: Context) -> str:
+    """Why the version of a distribution is not known."""
+    for setting in context.settings:
+        if setting.kind == "requirements" and setting.pointer == f"/{name}":
+            return f"{where(*setting.at[:3])} leaves open which {name} is used: {name} {setting.value}"
+    return f"{name} is not installed here: state its version under [environment] in lorachk.toml"
 
 
 def rows(context: Context) -> list[Row]:
     """The rows of the table."""
     stated = context.run.environment
-    places = {
-        setting.pointer.rpartition("/")[2].lower().replace("_", "-").replace(".", "-"): setting.at
-        for setting in context.settings
-        if setting.kind == "toml" and setting.pointer.startswith("/environment/")
-    }
+    stating = [s for s in context.settings if s.kind == "requirements"]
+    stating += [s for s in context.settings if s.kind == "toml" and s.pointer.startswith("/environment/")]
+    places = {normal(setting.pointer.rpartition("/")[2]): setting for setting in stating}  # the later beats the earlier
     found: list[Row] = []
     for name in sorted({*OF_INTEREST, *stated}):
         if name in stated:
-            at = places.get(name)
-            entry = {"version": stated[name], "origin": "environment", "place": at._asdict() if at else None}
+            if used(name, stated) is None:  # a range that the installed version is not in
+                continue
+            setting = places.get(name)
+            origin = "requirements" if setting and setting.kind == "requirements" else "environment"
+            place = setting.at._asdict() if setting else None
+            entry = {"version": stated[name], "origin": origin, "place": place}
         elif version := installed(name):
             entry = {"version": version, "origin": "installed", "place": None}
         else:

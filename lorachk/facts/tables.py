@@ -379,7 +379,7 @@ _DECLARED = (
         "one distribution",
         name=(_TEXT, "normalised name"),
         version=(_TEXT, "PEP 440 version"),
-        origin=(_TEXT, "installed, or environment ([environment] in lorachk.toml)"),
+        origin=(_TEXT, "installed, environment ([environment] in lorachk.toml), or requirements (--requirements)"),
         place=(LOCATION, "where the version was stated, when not installed"),
     ),
     _table("host", "this machine (one row)", **machine_tables.HOST),

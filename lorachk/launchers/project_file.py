@@ -16,7 +16,7 @@ from lorachk.launchers.trainers import TRAINERS
 from lorachk.launchers.values import Found
 from lorachk.run import Location, Setting, Source
 
-_PATHS = {"launch", "program", "deepspeed", "image_root", "peft"}
+_PATHS = {"launch", "program", "deepspeed", "image_root", "peft", "requirements"}
 _RUN: dict[str, type | tuple[type, ...]] = {
     "trainer": str,
     "launch": str,
@@ -29,6 +29,7 @@ _RUN: dict[str, type | tuple[type, ...]] = {
     "image_root": str,
     "deepspeed": str,
     "peft": str,
+    "requirements": str,
     "num_gpus": int,
     "num_nodes": int,
     "gpu": str,

@@ -47,6 +47,7 @@ class ResolveOptions:
     num_gpus: int | None = None
     num_nodes: int | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    requirements: str | None = None  # requirements.txt, a lock file ...: versions below those of [environment]
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class _Resolver:
             stated = {normalised(name): found.value for name, found in project.environment.items()}
             environment = {**stated, **environment}
             self._project_fields(project)
+        environment = {**self._requirements(project), **environment}
         launch = self._launch()
         if launch:
             self.settings += launch.settings
@@ -127,7 +129,7 @@ class _Resolver:
         options, found = self.options, dict[str, Found]()
         for name, flag in _FLAGS.items():
             value = getattr(options, name)
-            if name in ("toml", "isolated", "environment", "peft") or value is None or value == []:
+            if name in ("toml", "isolated", "environment", "requirements", "peft") or value is None or value == []:
                 continue
             found[name] = Found(value, Location(flag))
             self.settings.append(Setting("option", f"/{name}", value, Location(flag)))
@@ -152,12 +154,25 @@ class _Resolver:
 
         return read_project(path)
 
+    def _requirements(self, project: Project | None) -> dict[str, str]:
+        named = project.run.get("requirements") if project else None
+        path = self.options.requirements or (str(named.value) if named else None)
+        if path is None:
+            return {}
+        from lorachk.launchers.requirements import read_requirements
+
+        at = where(*named.at[:3]) if named and not self.options.requirements else "--requirements"
+        read = read_requirements(path, at)
+        self.settings += read.settings
+        self.sources += read.sources
+        return read.environment
+
     def _project_fields(self, project: Project) -> None:
         from lorachk.launchers import peft
         from lorachk.launchers.flags import argument_fields
         from lorachk.launchers.gpus import parse_bytes
 
-        run = {name: found for name, found in project.run.items() if name != "peft"}
+        run = {name: found for name, found in project.run.items() if name not in ("peft", "requirements")}
         if "gpu_memory" in run:
             at = run["gpu_memory"].at
             run["gpu_memory"] = Found(parse_bytes(run["gpu_memory"].value, where(*at[:3])), at)

@@ -104,8 +104,12 @@ def _stated(folder: Path) -> str | None:
 
 
 def used(name: str, environment: dict[str, str]) -> str | None:
-    """Version a run will use: as stated in [environment], else the installed one; None when neither."""
-    return environment.get(name) or installed(name)
+    """Version a run will use: as stated in [environment] or --requirements, else the installed one; None when neither.
+
+    A range in the requirements that the installed version is not in (">=4.40,<4.45") leaves it unknown.
+    """
+    stated = environment.get(name)
+    return None if stated and stated[0] in "<>=~!@" else stated or installed(name)
 
 
 def at_least(stated: str | None, floor: str) -> bool | None:
