@@ -80,6 +80,17 @@ def parser() -> Parser:
     sub.add_argument("--no-train", action="store_true", help="leave the rehearsal out (its rules are skipped)")
     _mending(sub)
 
+    sub = add("compare", "two launches side by side: what they do differently, and where each value comes from", run, model)
+    sub.add_argument("left", metavar="A", help="launch script, YAML, lorachk.toml or DeepSpeed file")
+    sub.add_argument("right", metavar="B", help="the other one; options hold for both")
+    sub.add_argument("--all", action="store_true", help="also what is the same")
+    sub.add_argument("--format", choices=("terminal", "markdown", "json"), default="terminal")
+    sub.add_argument("--output", metavar="FILE", help="write the comparison to FILE")
+    sub = add("init", "write a commented lorachk.toml from what is found in a folder")
+    sub.add_argument("folder", nargs="?", default=".", metavar="DIR", help="folder to look at (this one)")
+    sub.add_argument("--force", action="store_true", help="replace a lorachk.toml that is there")
+    sub.add_argument("--print", action="store_true", help="show it and write nothing")
+
     sub = add("explain", "show a rule's page, or the rules whose symptom matches an error text")
     sub.add_argument("text", nargs="+", metavar="CODE|TEXT", help="a code, a rule name, an error text, or - for stdin")
     sub.add_argument("--rules", action="append", default=[], metavar="DIR", help="folder with more rule pages")

@@ -10,6 +10,8 @@ _MODULES = {
     "rules": "lorachk.commands.rules",
     "sql": "lorachk.commands.sql",
     "env": "lorachk.commands.env",
+    "compare": "lorachk.commands.compare",
+    "init": "lorachk.commands.init",
 }
 
 

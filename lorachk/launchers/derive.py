@@ -8,6 +8,9 @@ from lorachk.launchers.layers import Layers
 from lorachk.launchers.values import Found, as_bool
 from lorachk.launchers.versions import default_optim, default_use_reentrant, used
 
+# LoraConfig; read in peft 0.13.2 and 0.21.2, where they are the same.
+PEFT_DEFAULTS = {"init_lora_weights": "true", "use_rslora": False, "use_dora": False}
+
 
 def derive(
     layers: Layers, arguments: dict[str, Found], environment: dict[str, str], *, launched: bool, version: str | None
@@ -28,7 +31,7 @@ def derive(
             layers.derive(name, value, why=why)
         versions = used("transformers", environment), used("torch", environment)
         layers.derive("optim", default_optim(*versions), why=why)
-    _adapter(layers, trainer)
+    _adapter(layers, trainer, environment, launched=launched)
     _checkpointing(layers, arguments, trainer, environment)
     if launched and not (layers.get("deepspeed") or "deepspeed" in layers.unknown):
         for name, value in (("zero_stage", 0), ("offload_optimizer", "none"), ("offload_param", "none")):
@@ -61,7 +64,7 @@ def _target(layers: Layers, trainer: str | None) -> None:
         layers.derive("target_regex", isinstance(default, str), why=f"default of {trainer}")
 
 
-def _adapter(layers: Layers, trainer: str | None) -> None:
+def _adapter(layers: Layers, trainer: str | None, environment: dict[str, str], *, launched: bool) -> None:
     if trainer == "internvl" and layers.get("lora_r") is not None:
         rank = layers.get("lora_r")
         layers.derive("use_lora", rank > 0, layers.origins.get("lora_r"))
@@ -72,6 +75,9 @@ def _adapter(layers: Layers, trainer: str | None) -> None:
         saved = trainers.modules_saved_whole(trainer, layers.get("tune_vision"))
         layers.derive("modules_to_save", saved, why=f"{trainer} sets it")
         layers.derive("peft_type", "LORA", layers.origins.get("use_lora"))
+        if launched:
+            for name, value in PEFT_DEFAULTS.items():
+                layers.derive(name, value, why=_library("peft", environment))
         layers.derive("frozen_parameters", True, layers.origins.get("use_lora"))
     elif layers.get("use_lora") is False and trainer == "minicpmv":
         tuned = layers.get("tune_llm"), layers.get("tune_vision")
