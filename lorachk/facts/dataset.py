@@ -43,7 +43,8 @@ def collect(context: Context) -> None:
     """Fill the tables. Raises UsageError for a data file that cannot be opened, NotCollected without any."""
     run = context.run
     if not run.data and not run.eval_data:
-        raise NotCollected("no dataset: name the file (lorachk data train.json), or give --data or [run] data")
+        why = run.because.get("data")  # it is named, but not here
+        raise NotCollected(why or "no dataset: name the file (lorachk data train.json), or give --data or [run] data")
     files = [*_files(context, run.data, "train"), *_files(context, run.eval_data, "eval")]
     if not files:
         return

@@ -46,12 +46,21 @@ def read_accelerate(launch: Launch, folder: str, named_at: str) -> AccelerateCon
                 given.pop(name, None)
             if kind == "FSDP":
                 settings.append(Setting("accelerate", "/use_fsdp", True, stated["distributed_type"].at))
+                given.setdefault("use_fsdp", stated["distributed_type"]._replace(value=True))
+        _export(launch, given)
         return AccelerateConfig(_fields(given, "no"), settings, source)
     if named is not None:  # its name is known to the shell only
         return AccelerateConfig(_fields(given, "unknown"), settings, source)
+    _export(launch, given)
     return AccelerateConfig(
         _fields(given, "no" if given.keys() & {"multi_gpu", "use_fsdp", "cpu"} else "unknown"), [], None
     )
+
+
+def _export(launch: Launch, given: dict[str, Found]) -> None:
+    """Variables of accelerate that trainers look at."""
+    if "use_fsdp" in given:
+        launch.environment.setdefault("FSDP_VERSION", given.get("fsdp_version", given["use_fsdp"]._replace(value=1)))
 
 
 def _fields(given: dict[str, Found], otherwise: str) -> dict[str, Found]:
@@ -64,6 +73,8 @@ def _fields(given: dict[str, Found], otherwise: str) -> dict[str, Found]:
         count = as_int(total.value)
         if nodes and count:
             found["num_gpus"] = Found(count // nodes, total.at)
+    if "use_fsdp" in given:
+        found["fsdp"] = given["use_fsdp"]
     if "deepspeed_config_file" in given:
         found["deepspeed"] = given["deepspeed_config_file"]
     elif "use_deepspeed" in given:

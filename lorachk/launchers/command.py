@@ -20,12 +20,18 @@ ENDINGS = (".yaml", ".yml", ".json")  # of files of arguments
 _WRAPPERS = {"nohup", "exec", "env", "srun", "time", "sudo", "stdbuf", "setsid", "nice", "poetry", "uv", "run"}
 _TORCHRUN = {"torch.distributed.run", "torch.distributed.launch", "torchrun"}
 _MODULES = {"accelerate.commands.launch": "accelerate", "deepspeed.launcher.runner": "deepspeed"}
-_DIRECT = {"swift": "ms-swift", "llamafactory-cli": "llamafactory", "axolotl": "axolotl", "trl": "trl"}
+_DIRECT = {
+    "swift": "ms-swift",
+    "llamafactory-cli": "llamafactory",
+    "lmf": "llamafactory",
+    "axolotl": "axolotl",
+    "trl": "trl",
+}
 # what else these commands do, which trains nothing
 _NO_TRAINING = {
     *("api", "app", "chat", "delinearize-llama4", "deploy", "env", "eval", "evaluate", "export", "fetch", "help"),
     *("infer", "inference", "merge-lora", "merge-sharded-fsdp-weights", "preprocess", "quantize", "rollout", "sample"),
-    *("version", "vllm-serve", "web-ui", "webchat", "webui"),
+    *("skills", "version", "vllm-serve", "web-ui", "webchat", "webui"),
 }
 
 # launcher flags that take no value; every other one takes the next word

@@ -33,6 +33,8 @@ def _common(given: dict[str, Found], trainer: str | None, folder: str) -> dict[s
         entry = next((given[name] for name in names if name in given), None)
         if entry is not None:
             found[field] = _place(field, _listed(field, entry, trainer), folder)
+        elif (switch := next((given[f"no_{name}"] for name in names if f"no_{name}" in given), None)) is not None:
+            found[field] = switch if isinstance(switch.value, Unknown) else switch._replace(value=False)
     for field, names in INVERTED.items():
         entry = next((given[name] for name in names if name in given), None)
         if entry is not None and field not in found:

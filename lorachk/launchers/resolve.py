@@ -207,7 +207,7 @@ class _Resolver:
         self.layers.add(found)
 
     def _accelerate(self, launch: LaunchFile) -> dict[str, Found]:
-        if launch.launch.launcher != "accelerate":
+        if launch.launch.launcher not in ("accelerate", "trl"):  # the latter starts the former
             return {}
         from lorachk.launchers.accelerate_config import read_accelerate
 

@@ -28,7 +28,17 @@ TRAINERS = (
 )
 
 # Trainers whose flags are transformers.TrainingArguments with its defaults.
-PLAIN_HF = {"minicpmv", "llava", "qwen-vl", "qwen-vl-chat", "qwen-vl-series", "internvl", "fastchat", "hf"}
+PLAIN_HF = {
+    "minicpmv",
+    "llava",
+    "qwen-vl",
+    "qwen-vl-chat",
+    "qwen-vl-series",
+    "internvl",
+    "fastchat",
+    "llamafactory",
+    "hf",
+}
 
 # Run field -> flag names, the first one that is given counts.
 COMMON: dict[str, tuple[str, ...]] = {
@@ -118,7 +128,13 @@ SPECIAL: dict[str, dict[str, tuple[str, ...]]] = {
         "packing": ("sample_packing",),
         "load_dtype": (),
     },
-    "llamafactory": {"max_length": ("cutoff_len",), "data": (), "image_root": ("media_dir",)},
+    "llamafactory": {
+        "max_length": ("cutoff_len",),
+        "data": (),
+        "eval_data": (),
+        "image_root": ("media_dir",),
+        "load_dtype": (),
+    },
 }
 
 # Flags of the polarity opposite to the field's.
@@ -263,7 +279,9 @@ _PROGRAMS = (
     (re.compile(r"axolotl[/.]cli[/.]train"), "axolotl"),
     (re.compile(r"internvl/train/"), "internvl"),
     (re.compile(r"fastchat[/.]train[/.]train_lora"), "fastchat"),
-    (re.compile(r"(^|/)(trl/scripts/|examples/scripts/(sft|dpo|grpo|kto|orpo))"), "trl"),
+    (re.compile(r"(^|/)(trl/scripts/|examples/scripts/(sft|dpo|grpo|gspo|kto|orpo|cpo|reward|rloo))"), "trl"),
+    (re.compile(r"(^|[/.])trl[/.]scripts[/.]"), "trl"),
+    (re.compile(r"(^|/)llamafactory/launcher\.py$"), "llamafactory"),
 )
 
 
@@ -287,6 +305,10 @@ def recognise(launch: Launch) -> str | None:
             return trainer
     if {"lora_enable", "mm_projector_type"} & launch.flags.keys() and "version" in launch.flags:
         return "llava"
+    if {"finetuning_type", "template"} <= launch.flags.keys():
+        return "llamafactory"
+    if {"use_peft", "dataset_name"} <= launch.flags.keys():  # TRL's ModelConfig and ScriptArguments
+        return "trl"
     if {"output_dir", "per_device_train_batch_size"} <= launch.flags.keys():
         return "hf"
     return None

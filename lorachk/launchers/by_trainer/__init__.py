@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lorachk.launchers.layers import Layers
     from lorachk.launchers.values import Found
 
-_MODULES: dict[str, str] = {"axolotl": "axolotl", "ms-swift": "ms_swift"}
+_MODULES: dict[str, str] = {"axolotl": "axolotl", "llamafactory": "llamafactory", "ms-swift": "ms_swift", "trl": "trl"}
 
 
 class ByTrainer(Protocol):
