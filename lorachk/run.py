@@ -71,6 +71,7 @@ class Run:
     launcher: str | None = _fact(
         "what starts the processes: torchrun, deepspeed, accelerate, python, or a trainer's command"
     )
+    program: str | None = _fact("training program that it starts, a Python file; it need not be here")
     model: str | None = _fact("folder with config.json, or hub name")
     tokenizer: str | None = _fact("folder of the tokenizer and its chat template; None: the model's")
     model_found: bool | None = _fact("whether a config.json could be read for the model")

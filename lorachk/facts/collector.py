@@ -133,6 +133,7 @@ COLLECTORS: tuple[Collector, ...] = (
     Collector(("run", "setting", "source", "argument", "resolved"), "lorachk.facts.settings:collect"),
     Collector(("known_argument", "given_argument"), "lorachk.facts.arguments:collect"),
     Collector(("registry",), "lorachk.facts.registry:collect"),
+    Collector(("script",), "lorachk.facts.script:collect"),
     Collector(("ds_key",), "lorachk.facts.deepspeed_keys:collect"),
     Collector(("ds_value",), "lorachk.facts.ds_values:collect"),
     Collector(("package",), "lorachk.facts.packages:collect"),

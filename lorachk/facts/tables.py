@@ -347,6 +347,28 @@ _DECLARED = (
         place=(LOCATION, "where it was read; NULL for a default"),
     ),
     _table(
+        "script",
+        "one thing that the training program does, read off its source and that of the modules beside it",
+        kind=(
+            _TEXT,
+            "program and module (a file that was read; program without file: none was), class (a Trainer subclass), "
+            "method (one that it overrides), bypass (compute_loss runs self.model, not the wrapped model), trainer (a "
+            "Trainer is made), loop (deepspeed.initialize, accelerator.prepare), call, checkpoint (a call of "
+            "torch.utils.checkpoint), argument (a keyword of a call), assignment (to an attribute of such a name), "
+            "state-dict (replaced by PEFT's), data-write (x.data[...] = ...), redraw (a loader's except that takes "
+            "another record)",
+        ),
+        owner=(_TEXT, "classes and functions it stands in: CPMTrainer.compute_loss"),
+        subject=(_TEXT, "what is called or assigned to, by its full name; the base of a class or of a method's class"),
+        name=(_TEXT, "last part of that, the argument's name, or the name of the class or method"),
+        value=(_TEXT, "an argument's value as text when it is a literal; what a redraw catches, NULL for everything"),
+        keywords=(_LIST, "names of a call's keyword arguments or a method's parameters; * and ** for the catch-alls"),
+        positional=(_INT, "a call's arguments without a name"),
+        used=(_FLAG, "class, method and bypass: a Trainer of that class, or of one derived from it, is made"),
+        file=(_TEXT, "the file; NULL when no training program could be read"),
+        place=(LOCATION, "where it stands"),
+    ),
+    _table(
         "ds_key",
         "one key that DeepSpeed reads from its file",
         block=(_TEXT, "pointer of the block it belongs to; empty for the top level"),
