@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lorachk.engine.page import Page
 from lorachk.errors import UsageError
+from lorachk.run import FIELDS
 
 DATA = frozenset(
     {"dataset", "registry", "record", "field", "turn", "image", "box", "encoding", "tokenizer", "remedy", "worst"}
@@ -14,6 +16,28 @@ DATA = frozenset(
 REHEARSAL = frozenset({"rehearsal", "step", "gradient", "update", "saved", "hazard"})
 MODEL = frozenset({"module", "target", "parameter", "memory", "fit"})
 RUN = frozenset({"run", "setting", "source", "argument", "known_argument", "given_argument", "resolved", "package"})
+
+# Fields of the run that say by whom and how a dataset is read: rules on data alone ask for them.
+_READ_BY = frozenset(
+    {
+        "trainer",
+        "launch",
+        "model",
+        "tokenizer",
+        "model_found",
+        "family",
+        "model_type",
+        "architecture",
+        "vocab_size",
+        "llm_type",
+        "data",
+        "eval_data",
+        "image_root",
+        "max_length",
+        "max_slice_nums",
+        "environment",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -50,17 +74,25 @@ def validated(selection: Selection, pages: Sequence[Page]) -> Selection:
     return selection
 
 
-def serves(command: str, page: Page) -> bool:
+def interacts(page: Page) -> bool:
+    """Whether `page` holds the records of a dataset against the way of launching, beyond who reads them and how."""
+    if page.reads & (DATA | REHEARSAL) != {"record"}:
+        return False
+    return bool((set(re.findall(r"\w+", page.sql)) & FIELDS.keys()) - _READ_BY)
+
+
+def serves(command: str, page: Page, *, data: bool = False) -> bool:
     """Whether `page` is a rule of `command`, told by what it reads.
 
-    data: dataset facts, and nothing that needs the model or a machine. model: no dataset or rehearsal facts.
+    data: dataset facts, and nothing that needs the model or a machine. model: no dataset or rehearsal facts; when
+    there is a dataset (`data`), also what its records and the way of launching do to each other.
     smoke-train: rehearsal facts. check: everything.
     """
     match command:
         case "data":
             return bool(page.reads & DATA) and page.reads <= DATA | RUN
         case "model":
-            return not page.reads & (DATA | REHEARSAL)
+            return not page.reads & (DATA | REHEARSAL) or (data and interacts(page))
         case "smoke-train":
             return bool(page.reads & REHEARSAL)
         case _:

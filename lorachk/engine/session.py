@@ -47,9 +47,10 @@ def run_command(
     """
     started = time.monotonic()
     report = Report(command)
-    loaded = load_rules(rules, lambda page: serves(command, page))
+    data = bool(resolved.run.data) or facts is not None
+    loaded = load_rules(rules, lambda page: serves(command, page, data=data))
     selection = validated(selection, [*loaded.pages, *(page for page, _ in loaded.broken)])
-    pages = [page for page in loaded.pages if serves(command, page)]
+    pages = [page for page in loaded.pages if serves(command, page, data=data)]
     report.broken = [Skipped(page.code, page.name, why) for page, why in loaded.broken if selection.selects(page)]
     with Store(limits) as store:
         wanted = {
@@ -59,6 +60,7 @@ def run_command(
         wanted |= {"dataset", "record", "image", "encoding"} if worst or draw else set()
         if facts:
             store.load(facts)
+            pages = [page for page in pages if serves(command, page, data=store.count("record") > 0)]
         else:
             if not rehearse:
                 for table in sorted(REHEARSAL):
@@ -83,7 +85,7 @@ def _notes(store: Store) -> list[str]:
     columns: dict[tuple[str, str, int | None], list[str]] = {}
     for row in store.rows("unknown"):
         table, _, column = row["fact"].partition(".")
-        if column:
+        if column and table != "run":  # what a run leaves open is told by the rules that are skipped for it
             columns.setdefault((table, row["reason"], row["count"]), []).append(column)
     return [
         f"{table}.{', '.join(dict.fromkeys(names))}: {reason}" + (f" ({count:,} rows)" if count else "")
