@@ -84,7 +84,20 @@ def _matched(run: Run, model: Any, family: str | None, value: str | list[str], n
         found = tuners_utils.check_target_module_exists(config, name)
         # An excluded module is a truthy marker object, not True or a re.Match.
         matched += bool(found) and type(found).__name__ != "_ExcludedModule"
-    return matched
+    return matched or sum(_experts(model, entry) for entry in ([value] if isinstance(value, str) else value))
+
+
+def _experts(model: Any, entry: str) -> int:
+    """Fused expert tensors that PEFT 0.19 and newer adapts for the name the experts' layers had in transformers 4."""
+    try:
+        from peft.utils import transformers_weight_conversion as conversion
+
+        pattern = conversion._MODEL_TO_CONVERSION_PATTERN.get(model.config.model_type)
+        names = conversion._MOE_TARGET_MODULE_MAPPING.get(pattern, {})
+    except (ImportError, AttributeError):  # older PEFT or transformers
+        return 0
+    tensor = names.get(entry.rsplit(".", 1)[-1])
+    return 0 if tensor is None else sum(name.endswith(f".{tensor}") for name, _ in model.named_parameters())
 
 
 def near_miss(entry: str, names: list[str], family: str | None, *, regex: bool) -> str | None:
