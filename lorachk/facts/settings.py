@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lorachk.facts.collector import Context, Row
@@ -11,6 +11,22 @@ from lorachk.facts.tables import tables
 from lorachk.launchers.text import where
 from lorachk.launchers.values import Unknown
 from lorachk.run import FIELDS, Location, Run, Setting
+
+# Fields that config.json of the model says.
+_OF_MODEL = frozenset(
+    {
+        "model_found",
+        "model_type",
+        "architecture",
+        "checkpoint_dtype",
+        "tie_word_embeddings",
+        "hidden_size",
+        "vocab_size",
+        "quant_method",
+        "use_cache",
+        "family",
+    }
+)
 
 
 def collect(context: Context) -> None:
@@ -20,6 +36,22 @@ def collect(context: Context) -> None:
     context.sink.add("source", [source._asdict() for source in context.sources])
     context.sink.add("argument", arguments(context.run))
     context.sink.add("resolved", resolved(context.run))
+    for field, reason in unstated(context.run):
+        context.sink.unknown(f"run.{field}", reason)
+
+
+def unstated(run: Run) -> Iterator[tuple[str, str]]:
+    """Fields of the run that are unknown because the file that says them was not given, and which one it is."""
+    launched = run.launch or run.argument_places or run.lora_config
+    columns = {column.name for column in tables()["run"].columns}
+    for name in FIELDS:
+        if name not in columns or getattr(run, name) not in (None, []):
+            continue
+        if name in _OF_MODEL:
+            if run.model is None:
+                yield name, "no model is named: --model DIR|NAME, or the launch file"
+        elif not launched:
+            yield name, "no launch file is given: --launch FILE, or lorachk.toml"
 
 
 def arguments(run: Run) -> list[Row]:

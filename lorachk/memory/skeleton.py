@@ -48,7 +48,7 @@ def folder_of(model: str | None) -> Path:
     Raises NotCollected when there is none; nothing is downloaded.
     """
     if not model:
-        raise NotCollected("no model is named")
+        raise NotCollected("no model is named: --model DIR|NAME, or the launch file")
     path = Path(model).expanduser()
     if is_file(f"{path}/config.json"):
         return path
