@@ -155,3 +155,27 @@ def test_any_text_is_read_or_refused(parts: list[str]) -> None:
     """A script this reader does not understand must not end in a traceback or an endless loop."""
     with contextlib.suppress(UsageError):
         find_launch(evaluate("".join(parts), "x.sh"), "x.sh")
+
+
+def test_variables_of_a_file_that_is_read_in_are_followed_with_their_place(tmp_path: Path) -> None:
+    """Clusters keep paths and sizes in env.sh; a finding must point to the line that says it."""
+    (tmp_path / "env.sh").write_text("# ours\nexport RANK=${RANK:-16}\nFLAGS='--bf16 true'\nrm -rf nothing\n")
+    (tmp_path / "x.sh").write_text('source "$(dirname "$0")/env.sh"\ntorchrun t.py --lora_r $RANK $FLAGS --x 1\n')
+    (tmp_path / "y.sh").write_text(". ./env.sh\ntorchrun t.py --lora_r $RANK --output_dir o\n")
+    for name in ("x.sh", "y.sh"):
+        script = evaluate((tmp_path / name).read_text(), str(tmp_path / name))
+        launch = find_launch(script, str(tmp_path / name))
+        assert launch.flags["lora_r"].value == 16
+        assert launch.flags["lora_r"].at[:2] == (str(tmp_path / "env.sh"), 2)
+        assert [source.path for source in script.sources] == [str(tmp_path / "env.sh")]
+    assert evaluate("source ~/.bashrc; source gone.sh; source $X\ntorchrun t.py --a 1\n", "x.sh").sources == []
+
+
+def test_files_that_read_each_other_in_are_one_message_with_its_place(tmp_path: Path) -> None:
+    """bash would go on until it is killed."""
+    (tmp_path / "a.sh").write_text("source b.sh\ntorchrun t.py --x 1 --y 2\n")
+    (tmp_path / "b.sh").write_text("X=1\nsource a.sh\n")
+    with pytest.raises(UsageError) as error:
+        evaluate((tmp_path / "a.sh").read_text(), str(tmp_path / "a.sh"))
+    assert "reads itself in without end" in str(error.value)
+    assert f"{tmp_path / 'b.sh'}:2:8" in str(error.value)

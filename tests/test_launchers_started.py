@@ -99,7 +99,7 @@ def test_accelerate_decides_the_stage(
 def test_a_broken_accelerate_file_is_named(tmp_path: Path, text: str) -> None:
     """Bad input never gives a traceback."""
     write(tmp_path / "a.yaml", text)
-    with pytest.raises(UsageError, match=r"YAML|mapping|nested"):
+    with pytest.raises(UsageError, match=r"YAML|mapping|nested|holds itself"):
         read(write(tmp_path / "train.sh", ACCELERATE.format("--config_file a.yaml")))
 
 

@@ -95,7 +95,7 @@ def find_launch(script: Script, path: str) -> Launch:
 
 def _found(value: Field, path: str, pointer: str) -> Found:
     content: Any = literal(value.text) if value.unknown is None else Unknown(value.unknown)
-    return Found(content, Location(path, value.line, value.col, pointer))
+    return Found(content, Location(value.file or path, value.line, value.col, pointer))
 
 
 def _launch(call: Invocation, path: str) -> Launch | None:
@@ -162,7 +162,7 @@ def _behind_launcher(
         if equals:
             own[key] = _found(words[index]._replace(text=value), path, f"/{key}")
         elif name in _SWITCHES.get(launcher, ()) or index + 1 >= len(words):
-            own[key] = Found(True, Location(path, words[index].line, words[index].col, f"/{key}"))
+            own[key] = Found(True, Location(words[index].file or path, words[index].line, words[index].col, f"/{key}"))
         else:
             index += 1
             own[key] = _found(words[index], path, f"/{key}")
@@ -212,7 +212,7 @@ def parse_flags(words: list[Field], path: str) -> tuple[dict[str, Found], list[F
         elif unknown := next((value.unknown for value in values if value.unknown), None):
             flags[name] = Found(Unknown(unknown), at)
         else:
-            first = Location(path, values[0].line, values[0].col, f"/{name}")
+            first = Location(values[0].file or path, values[0].line, values[0].col, f"/{name}")
             flags[name] = Found([literal(value.text) for value in values], first)
 
     for word in words:
@@ -220,7 +220,7 @@ def parse_flags(words: list[Field], path: str) -> tuple[dict[str, Found], list[F
             close()
             text, equals, value = word.text.lstrip("-").partition("=")
             name = text.replace("-", "_")
-            at, values = Location(path, word.line, word.col, f"/{name}"), []
+            at, values = Location(word.file or path, word.line, word.col, f"/{name}"), []
             if equals:
                 offset = len(word.text) - len(value)
                 values.append(word._replace(text=value, col=word.col + offset))

@@ -74,7 +74,7 @@ def _script(path: str, named_at: str | None, trainer: str | None) -> LaunchFile:
         *_settings("env", launch.environment),
         *(Setting("launch", "", word.value, word.at) for word in launch.unread),
     ]
-    sources = [source]
+    sources = [source, *script.sources]
     if launch.config is not None and isinstance(launch.config.value, str):
         from lorachk.launchers.config_file import read_config, told_by_keys
 

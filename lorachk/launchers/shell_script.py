@@ -6,21 +6,26 @@ the line that says so; nothing is guessed.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from lorachk.errors import UsageError
 from lorachk.launchers.shell_values import substituted
 from lorachk.launchers.shell_words import Command, Piece, Word, commands
-from lorachk.launchers.text import where
+from lorachk.launchers.text import inside, is_file, read_text, where
+from lorachk.run import Source
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(\+?)=")
 _OPENING = {"if", "while", "until", "for", "case", "select", "function"}
 _CLOSING = {"fi", "done", "esac"}
 _FILLERS = {"then", "do", "else", "elif", "{", "}", "!", "time"}
 _LONGEST = 2 << 20  # characters of one value, and pieces: Linux takes no more on a command line
+_READING = {"source", "."}
+_OF_MACHINE = {"activate", ".bashrc", ".bash_profile", ".profile", ".zshrc", "conda.sh", "setvars.sh", "modules.sh"}
 _DECLARING = {"export", "declare", "local", "readonly", "typeset"}
 
 
@@ -31,6 +36,7 @@ class Field(NamedTuple):
     unknown: str | None
     line: int
     col: int
+    file: str | None = None  # when it stands in a file that the script reads in
 
 
 @dataclass
@@ -49,6 +55,7 @@ class Script:
     invocations: list[Invocation] = field(default_factory=list)
     variables: dict[str, Field] = field(default_factory=dict)
     exported: set[str] = field(default_factory=set)
+    sources: list[Source] = field(default_factory=list)  # files that it reads in: source env.sh
 
 
 def evaluate(text: str, path: str) -> Script:
@@ -66,6 +73,7 @@ class _Evaluator:
         self.arrays: dict[str, list[Word]] = {}
         self.script = Script()
         self.branches: list[int] = []  # lines of the open if, while, case ...
+        self.reading: list[str] = []  # files that are read in, the innermost last
 
     def follow(self, text: str) -> Script:
         for command in commands(text, self.path):
@@ -112,7 +120,38 @@ class _Evaluator:
             assert match is not None
             environment[match[1]] = _join(self._scalar(_strip(word, match.end())))
         arguments = [argument for word in words[before:] for argument in self._fields(word)]
+        if _plain(words[before]) in _READING and len(arguments) > 1:
+            self._read_in(arguments[1])
+            return
+        if self.reading:  # what such a file runs is its own business: settings are read out of it
+            return
         self.script.invocations.append(Invocation(arguments, environment, command.line))
+
+    def _read_in(self, named: Field) -> None:
+        """Follow the assignments of `source env.sh`, when that file is near; it is named from where the script stands.
+
+        Virtual environments, profiles and whatever else a machine has of its own are no part of the run.
+        """
+        if named.unknown is not None or Path(named.text).name in _OF_MACHINE:
+            return
+        folders = [str(Path(self.path).parent), "."]
+        path = next((p for folder in folders if is_file(p := inside(folder, named.text))), None)
+        if path is None:
+            return
+        at = where(named.file or self.path, named.line, named.col)
+        if os.path.realpath(path) in map(os.path.realpath, [self.path, *self.reading]):
+            chain = " reads ".join([self.path, *self.reading, path])
+            raise UsageError(f"the script reads itself in without end: {chain}", where=at, hint="take this line out")
+        text, source = read_text(path, "launch", at)
+        self.script.sources.append(source)
+        self.reading.append(path)
+        branches, self.branches = self.branches, []
+        for command in commands(text, path):
+            words = [_standing(word, path) for word in command.words]
+            arrays = {index: [_standing(word, path) for word in array] for index, array in command.arrays.items()}
+            self._command(command._replace(words=words, arrays=arrays))
+        self.branches = branches
+        self.reading.pop()
 
     def _loop_variable(self, keyword: str, words: list[Word], line: int) -> None:
         name = _plain(words[1]) if keyword in ("for", "select") and len(words) > 1 else None
@@ -230,6 +269,14 @@ class _Evaluator:
         return [_join(pieces) for pieces in self._split(word)]
 
 
+def _standing(word: Word, file: str) -> Word:
+    """The word as it stands in a file that is read in."""
+    return tuple(
+        piece._replace(file=file, default=None if piece.default is None else _standing(piece.default, file))
+        for piece in word
+    )
+
+
 def _plain(word: Word) -> str | None:
     """The text of a word without quotes and variables."""
     return word[0].text if len(word) == 1 and word[0].kind == "text" and not word[0].quoted else None
@@ -258,4 +305,4 @@ def _join(pieces: list[Piece]) -> Field:
     first = next((piece for piece in pieces if piece.text.strip()), pieces[0] if pieces else None)
     reasons = [f"{piece.text} (line {piece.line})" for piece in pieces if piece.kind == "unknown"]
     place = (first.line, first.col) if first else (1, 1)
-    return Field(_text(pieces), ", ".join(reasons) or None, *place)
+    return Field(_text(pieces), ", ".join(reasons) or None, *place, first.file if first else None)

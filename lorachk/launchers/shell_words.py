@@ -30,6 +30,7 @@ class Piece(NamedTuple):
     col: int
     default: tuple[Piece, ...] | None = None  # ${NAME:-default}
     operator: str = ""  # :- - := = + :+ for variables with a default
+    file: str | None = None  # where it stands, when that is a file that the script reads in
 
 
 Word = tuple[Piece, ...]
