@@ -221,6 +221,11 @@ def _model_options() -> Parser:
     group.add_argument("--num-nodes", type=_positive, metavar="N", help="machines")
     group.add_argument("--trust-remote-code", action="store_true", help="run the model folder's own Python code")
     group.add_argument(
+        "--no-build",
+        action="store_true",
+        help="build no model: configuration alone, in a second and without torch (rules on the model are skipped)",
+    )
+    group.add_argument(
         "--no-trace",
         action="store_true",
         help="no trace of a training step: activations of text models by formula, none for vision-language models",

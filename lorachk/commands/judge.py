@@ -55,6 +55,7 @@ def judged(arguments: argparse.Namespace, resolved: Resolved, facts: Path | None
             facts=facts,
             save=Path(arguments.save) if arguments.save else None,
             rehearse=not getattr(arguments, "no_train", False),
+            build=not getattr(arguments, "no_build", False),
             worst=getattr(arguments, "worst", None),
             draw=bool(getattr(arguments, "plot", None)),
         )

@@ -10,7 +10,7 @@ from lorachk.engine.finding import Report, Severity, Skipped
 from lorachk.engine.gather import gather
 from lorachk.engine.judge import judge
 from lorachk.engine.rules import load_rules
-from lorachk.engine.select import REHEARSAL, Selection, serves, validated
+from lorachk.engine.select import MODEL, REHEARSAL, Selection, serves, validated
 from lorachk.engine.shown import show_tokens
 from lorachk.engine.store import Limits, Store
 from lorachk.facts.collector import Context, Options
@@ -36,13 +36,14 @@ def run_command(
     facts: Path | None = None,
     save: Path | None = None,
     rehearse: bool = True,
+    build: bool = True,
     worst: int | None = None,
     draw: bool = False,
     limits: Limits | None = None,
 ) -> Report:
     """Gather and judge. With `facts`, judge what another run saved and look at nothing here.
 
-    `worst` heaviest records, and with `draw` the numbers of a picture, come with the report.
+    Without `build` no model is built, and torch is not imported. `worst` heaviest records, and with `draw` the numbers of a picture, come with the report.
     Raises UsageError when lorachk cannot run with what it was given.
     """
     started = time.monotonic()
@@ -66,6 +67,10 @@ def run_command(
                 for table in sorted(REHEARSAL):
                     store.unknown(table, "not rehearsed: --no-train was given")
                 wanted -= REHEARSAL
+            if not build:
+                for table in sorted(MODEL):
+                    store.unknown(table, "the model is not built: --no-build was given")
+                wanted -= MODEL
             context = Context(resolved.run, store, list(resolved.settings), list(resolved.sources), options)
             gather(context, store, wanted, report)
         if save:
