@@ -310,6 +310,16 @@ def test_memory_alone_is_enough_and_beats_the_table() -> None:
         ("l40s", "L40S"),
         ("2080 ti", "GeForce RTX 2080 Ti"),
         ("H100", "H100 80GB"),
+        ("NVIDIA RTX 6000 Ada Generation", "RTX 6000 Ada Generation"),
+        ("rtx 6000 ada", "RTX 6000 Ada Generation"),
+        ("NVIDIA RTX PRO 6000 Blackwell Workstation Edition", "RTX PRO 6000 Blackwell"),
+        ("5090", "GeForce RTX 5090"),
+        ("4070 ti super", "GeForce RTX 4070 Ti SUPER"),
+        ("NVIDIA H100 80GB HBM3", "H100 80GB"),
+        ("NVIDIA A10G", "A10G"),
+        ("a800", "A800 80GB"),
+        ("GB200", "GB200"),
+        ("NVIDIA B300 SXM6 AC", "B300"),
     ],
 )
 def test_gpus_are_known_by_the_names_people_use(text: str, name: str) -> None:
@@ -318,7 +328,15 @@ def test_gpus_are_known_by_the_names_people_use(text: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [("A100", "A100 40GB, A100 80GB"), ("RTX 4900", "RTX 4090"), ("", "gpu-memory")]
+    ("text", "says"),
+    [
+        ("A100", "A100 40GB, A100 80GB"),
+        ("RTX 4900", "RTX 4090"),
+        ("", "gpu-memory"),
+        ("4060 ti", "16GB"),
+        ("RTX 6000", "Quadro RTX 6000, RTX 6000 Ada"),
+    ]
+    + [(name, "--gpu-memory 64GiB") for name in ("MI300X", "AMD Instinct MI250", "Ascend 910B", "Gaudi 2")],
 )
 def test_unclear_names_are_not_guessed(text: str, says: str) -> None:
     """An A100 with 40 GB taken for one with 80 GB is a wrong "fits"."""
@@ -329,6 +347,14 @@ def test_unclear_names_are_not_guessed(text: str, says: str) -> None:
 def test_every_known_gpu_is_found_by_its_own_name() -> None:
     """The suggestions must be accepted when typed."""
     assert [find_gpu(gpu.name) for gpu in KNOWN] == list(KNOWN)
+
+
+def test_only_cards_for_games_lack_peer_to_peer() -> None:
+    """Drivers refuse it between GeForce cards, whatever they are plugged into."""
+    assert not find_gpu("4090").p2p
+    assert not find_gpu("titan rtx").p2p
+    assert find_gpu("RTX A6000").p2p
+    assert find_gpu("l40s").p2p
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lorachk.errors import UsageError
 from lorachk.facts import host, nvml
 from lorachk.facts.collector import Context, NotCollected, Row
 from lorachk.facts.settings import location
-from lorachk.facts.visible import NAME, Chosen, chosen, visible
+from lorachk.facts.visible import NAME, Chosen, chosen, entries, visible
 from lorachk.launchers.gpus import find_gpu
 from lorachk.launchers.text import where
 
@@ -44,6 +45,8 @@ def collect_host(context: Context) -> None:
     if missing:
         context.sink.unknown("host.run_here", missing)
     choice = _chosen(context)
+    if choice.unknown or (missing and choice.value is None):
+        context.sink.unknown("host.gpus_seen", choice.unknown or missing or "")
     memory, shm = host.memory(), host.space(_SHM)
     folder = host.existing(Path(run.output_dir or "."))
     disk = host.space(folder)
@@ -66,6 +69,7 @@ def collect_host(context: Context) -> None:
         "driver": seen.driver if seen else None,
         "driver_cuda": seen.cuda if seen else None,
         "gpu_names": [device.name or "unnamed" for device in seen.devices] if seen else None,
+        "gpus_seen": _seen(choice, None if missing else seen),
         "visible_devices": choice.value,
         "visible_devices_at": location(choice.at) if choice.at else None,
     }
@@ -118,6 +122,15 @@ def _chosen(context: Context) -> Chosen:
     return chosen(context.settings, context.run.launcher, own)
 
 
+def _seen(choice: Chosen, here: nvml.Machine | None) -> int | None:
+    """How many GPUs the processes see: on this machine, else as many as the value could name at most."""
+    if choice.unknown:
+        return None
+    if here is not None:
+        return len(visible(choice.value, here.devices))
+    return None if choice.value is None else len(entries(choice.value))
+
+
 def _row(device: nvml.Device, number: int | None) -> Row:
     return {
         "index": device.index,
@@ -132,8 +145,16 @@ def _row(device: nvml.Device, number: int | None) -> Row:
         "uuid": device.uuid,
         "mig": "instance" if device.parent else None,
         "parent": device.parent,
+        "p2p": _peer(device.name),
         "origin": "nvml",
     }
+
+
+def _peer(name: str | None) -> bool | None:
+    try:
+        return find_gpu(name).p2p if name else None
+    except UsageError:
+        return None
 
 
 def named(context: Context, index: int) -> Row:
@@ -143,8 +164,6 @@ def named(context: Context, index: int) -> Row:
     place = where(*origin[:3]) if origin else "--gpu"
     known = find_gpu(run.gpu, place) if run.gpu and not run.gpu_memory else None
     if run.gpu and run.gpu_memory:  # the memory is stated, so a name out of the table is fine
-        from lorachk.errors import UsageError
-
         try:
             known = find_gpu(run.gpu, place)
         except UsageError:
@@ -155,5 +174,6 @@ def named(context: Context, index: int) -> Row:
         "name": known.name if known else run.gpu,
         "memory_total": run.gpu_memory or (known.memory_total if known else None),
         "compute_capability": known.compute_capability if known else None,
+        "p2p": known.p2p if known else None,
         "origin": "option",
     }

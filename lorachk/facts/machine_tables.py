@@ -27,6 +27,7 @@ HOST = {
     "driver": (_TEXT, "NVIDIA driver version; NULL without driver"),
     "driver_cuda": (_REAL, "newest CUDA the driver supports, e.g. 12.4"),
     "gpu_names": (_LIST, "all GPUs of the driver, those included that CUDA_VISIBLE_DEVICES hides"),
+    "gpus_seen": (_INT, "GPUs that the run's processes see, as far as CUDA_VISIBLE_DEVICES or this machine tells"),
     "visible_devices": (_TEXT, "CUDA_VISIBLE_DEVICES of the run, or what its launcher sets; NULL for none"),
     "visible_devices_at": ("STRUCT(path VARCHAR, line INTEGER, col INTEGER, pointer VARCHAR)", "where it stands"),
 }
@@ -44,6 +45,7 @@ GPU = {
     "uuid": (_TEXT, "GPU-... or MIG-..."),
     "mig": (_TEXT, "instance for a MIG instance, else NULL"),
     "parent": (_TEXT, "UUID of the GPU that a MIG instance is a part of"),
+    "p2p": (_FLAG, "GPUs of this model may read each other's memory over PCIe; NULL when the model is not known"),
     "origin": (_TEXT, "nvml, or option for --gpu/--gpu-memory"),
 }
 

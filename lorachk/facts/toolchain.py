@@ -24,7 +24,15 @@ _PATIENCE = 20  # seconds for a compiler to say its version
 def collect(context: Context) -> None:
     """One row per tool; `version` is NULL and `problem` tells why where it cannot be used."""
     stated = context.run.environment.get("torch")
-    context.sink.add("tool", [*torch_build(stated), nvcc(), ninja(), compiler(), headers(), *operators(stated)])
+    build = torch_build(stated)
+    context.sink.add("tool", [*build, nvcc(), ninja(), compiler(), headers(), *operators(stated)])
+    if not any(row["name"] == "torch-cuda" for row in build):
+        reason = (
+            f"torch {stated} is built for several versions of CUDA: write +cu124 behind it"
+            if stated
+            else build[0]["problem"]
+        )
+        context.sink.unknown("tool.version", reason or "torch/version.py does not tell its CUDA", 1)
 
 
 def _row(name: str, path: Path | str | None, version: str | None, problem: str | None = None) -> Row:
