@@ -14,7 +14,7 @@ DATA = frozenset(
     {"dataset", "registry", "record", "field", "turn", "image", "box", "encoding", "tokenizer", "remedy", "worst"}
 )
 REHEARSAL = frozenset({"rehearsal", "step", "gradient", "update", "saved", "hazard"})
-MODEL = frozenset({"module", "target", "parameter", "memory", "fit"})
+MODEL = frozenset({"module", "target", "hit", "parameter", "memory", "fit"})
 RUN = frozenset({"run", "setting", "source", "argument", "known_argument", "given_argument", "resolved", "package"})
 
 # Fields of the run that say by whom and how a dataset is read: rules on data alone ask for them.

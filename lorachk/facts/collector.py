@@ -146,7 +146,8 @@ COLLECTORS: tuple[Collector, ...] = (
         ("dataset", "record", "field", "turn", "image", "box", "encoding", "tokenizer", "remedy", "worst"),
         "lorachk.facts.dataset:collect",
     ),
-    Collector(("module", "target", "parameter"), "lorachk.facts.model:collect"),
+    Collector(("weight",), "lorachk.facts.weights:collect"),
+    Collector(("module", "target", "hit", "parameter"), "lorachk.facts.model:collect"),
     Collector(("memory", "fit"), "lorachk.facts.memory:collect", after=("parameter", "gpu")),
     Collector(("rehearsal", "step", "gradient", "update", "saved", "hazard"), "lorachk.facts.rehearsal:collect"),
 )

@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lorachk.facts import targets
+from lorachk.facts import byname, targets, weights
 from lorachk.facts.collector import Context, NotCollected
 from lorachk.families import component, family_of
 from lorachk.memory import adapter, precision, skeleton
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from lorachk.run import Run
 
@@ -34,19 +34,24 @@ class Model:
 
 
 def collect(context: Context) -> None:
-    """Fill `module`, `target` and `parameter`; the built model goes to context.shared["model"]."""
+    """Fill `module`, `target`, `hit` and `parameter`; the built model goes to context.shared["model"].
+
+    Where the model cannot be built, the names in its checkpoint decide `target` and `hit`.
+    """
     context.say("building the model without weights")
     try:
         with skeleton.silenced():
-            built, modules, target_rows = _build(context.run, trust=context.options.trust_remote_code)
+            built, modules, target_rows, hits = _build(context.run, trust=context.options.trust_remote_code)
             built.parameters = list(_parameters(built))
     except NotCollected as error:
         context.shared["no_model"] = str(error)  # what builds on the model is unknown for the same reason
+        _by_name(context)
         raise
     context.shared["model"] = built
     sink = context.sink
     sink.add("module", modules)
     sink.add("target", target_rows)
+    sink.add("hit", hits)
     sink.add("parameter", built.parameters)
     reason = built.problem
     if built.adapted is None:
@@ -59,7 +64,20 @@ def collect(context: Context) -> None:
             sink.unknown(fact, built.problem)
 
 
-def _build(run: Run, *, trust: bool) -> tuple[Model, list[dict[str, Any]], list[dict[str, Any]]]:
+def _by_name(context: Context) -> None:
+    """The tables that names alone decide; NotCollected leaves them unknown for the reason the model is."""
+    try:
+        names = byname.names(weights.rows(context))
+        rows = byname.target_rows(context, names)
+    except NotCollected:
+        return
+    context.sink.add("target", rows)
+    context.sink.add("hit", byname.hit_rows(context.run, names))
+
+
+def _build(
+    run: Run, *, trust: bool
+) -> tuple[Model, list[dict[str, Any]], list[dict[str, Any]], list[Mapping[str, Any]]]:
     base = skeleton.build(run, trust_remote_code=trust)
     architecture = type(base).__name__
     config = base.config
@@ -77,6 +95,8 @@ def _build(run: Run, *, trust: bool) -> tuple[Model, list[dict[str, Any]], list[
         }
         for name, module in named
     ]
+    known = [byname.Name(name, _holds(module), _dims(module)) for name, module in named]
+    hits = byname.hit_rows(run, known, {name: type(module).__name__ for name, module in named})
     wanted = adapter.wanted(run)
     target_rows: list[dict[str, Any]] = []
     problem = None
@@ -104,7 +124,17 @@ def _build(run: Run, *, trust: bool) -> tuple[Model, list[dict[str, Any]], list[
         for row in modules:
             kinds = wrapped.get(row["name"], ())
             row["adapted"], row["saved_whole"] = "adapted" in kinds, "saved" in kinds
-    return Model(model, config, family, adapted, packed, problem), modules, target_rows
+    return Model(model, config, family, adapted, packed, problem), modules, target_rows, hits
+
+
+def _holds(module: Any) -> bool:
+    """Parameters of its own, or no children: no mere container."""
+    return next(module.parameters(recurse=False), None) is not None or next(module.children(), None) is None
+
+
+def _dims(module: Any) -> int | None:
+    weight = getattr(module, "weight", None)
+    return int(weight.dim()) if weight is not None and hasattr(weight, "dim") else None
 
 
 def _wrapped(model: Any) -> dict[str, set[str]]:
