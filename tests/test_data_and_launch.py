@@ -43,6 +43,7 @@ def test_model_with_data_judges_them(folder: Path, capsys: pytest.CaptureFixture
     found, seen = _judged(folder, capsys, "model", "--config", "ds.json", "--data", "train.json", "--select", "D")
     assert found == {"D113"}
     assert seen >= JOINS
+    assert "Z115" in _judged(folder, capsys, "model", "--data", "train.json", "--select", "Z115")[1]
     assert "D108" not in seen  # a rule on records alone is `lorachk data`'s
 
 
@@ -65,3 +66,8 @@ def test_facts_saved_without_a_dataset(folder: Path, capsys: pytest.CaptureFixtu
     assert _judged(folder, capsys, "model", "--facts", "bare.duckdb", "--select", "D") == (set(), set())
     _judged(folder, capsys, "model", "--data", "train.json", "--save", "full.duckdb", "--select", "D")
     assert _judged(folder, capsys, "model", "--facts", "full.duckdb", "--select", "D")[0] == {"D113"}
+
+
+def test_data_alone_does_not_ask_for_a_launch(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every scan of a dataset would end in rules on ZeRO that were skipped."""
+    assert _judged(folder, capsys, "data", "train.json", "--select", "Z115,Z116,Z215") == (set(), set())

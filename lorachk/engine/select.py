@@ -90,7 +90,8 @@ def serves(command: str, page: Page, *, data: bool = False) -> bool:
     """
     match command:
         case "data":
-            return bool(page.reads & DATA) and page.reads <= DATA | RUN
+            launched = interacts(page) and not page.code.startswith("D")  # without a launch they would all be skipped
+            return bool(page.reads & DATA) and page.reads <= DATA | RUN and not launched
         case "model":
             return not page.reads & (DATA | REHEARSAL) or (data and interacts(page))
         case "smoke-train":
