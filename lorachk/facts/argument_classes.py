@@ -254,8 +254,8 @@ def _keywords(value: ast.expr | None) -> dict[str, ast.expr]:
 
 
 def _aliases(keywords: dict[str, ast.expr]) -> tuple[str, ...]:
-    """Other spellings: `metadata={"aliases": ...}`, or HfArg's own argument."""
-    stated: list[ast.expr] = [keywords["aliases"]] if "aliases" in keywords else []
+    """Other spellings: `metadata={"aliases": ...}`, HfArg's own argument, or pydantic's `alias`."""
+    stated: list[ast.expr] = [keywords[name] for name in ("aliases", "alias") if name in keywords]
     metadata = keywords.get("metadata")
     if isinstance(metadata, ast.Dict):
         stated += [v for k, v in zip(metadata.keys, metadata.values, strict=True) if k and _constant(k) == "aliases"]

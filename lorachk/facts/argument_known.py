@@ -28,7 +28,14 @@ _TRL_FIRST = "0.13"  # ScriptArguments as it is now
 # Trainers that are installed as packages and change from release to release: their record is of one commit.
 PACKAGED = {"llamafactory", "ms-swift", "axolotl"}
 # What a trainer reads besides its classes.
-_EXTRA = {"trl": ("config", "accelerate_config"), "ms-swift": ("config",), "llamafactory": ("config",)}
+_EXTRA = {
+    "trl": ("config", "accelerate_config"),
+    "ms-swift": ("config", "ENV"),
+    "llamafactory": ("config",),
+    "axolotl": ("launcher", "cloud", "sweep", "num_processes", "main_process_port", "debug", "prompter", "shard"),
+}
+# The first version whose arguments are as recorded, but for a few.
+_SINCE = {"ms-swift": "4.0"}
 # Keys under which these files describe more arguments than the classes declare.
 _OPENING = {"axolotl": ("plugins",), "ms-swift": ("external_plugins", "ignore_args_error")}
 
@@ -109,6 +116,11 @@ def _trl(made: Accepted, libraries: _Libraries, program: str | None) -> None:
 
 
 def _recorded(made: Accepted, libraries: _Libraries, trainer: str, program: str | None) -> None:
+    from lorachk.launchers.versions import at_least
+
+    version = libraries.version(trainer) if trainer in _SINCE else None
+    if version and at_least(version, _SINCE[trainer]) is False:
+        raise NotKnown(f"the arguments of {trainer} {version} are not recorded: the oldest is {_SINCE[trainer]}")
     data = recorded()["trainers"][trainer]
     parsers: dict[str, Any] = data["parsers"]
     name = Path(program).name if program else ""
