@@ -64,7 +64,7 @@ def _export(launch: Launch, given: dict[str, Found]) -> None:
 
 
 def _fields(given: dict[str, Found], otherwise: str) -> dict[str, Found]:
-    found: dict[str, Found] = {}
+    found: dict[str, Found] = {"fsdp": given["use_fsdp"]} if "use_fsdp" in given else {}
     machines, total = given.get("num_machines"), given.get("num_processes")
     if machines is not None:
         found["num_nodes"] = machines
