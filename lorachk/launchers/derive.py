@@ -33,6 +33,11 @@ def derive(
         layers.derive("optim", default_optim(*versions), why=why)
     _adapter(layers, trainer, environment, launched=launched)
     _checkpointing(layers, arguments, trainer, environment)
+    kwargs_known = "gradient_checkpointing_kwargs" not in arguments or layers.knows("use_reentrant")
+    if trainer == "vlm-r1" and kwargs_known:  # its trainer calls it unless the kwargs say that use_reentrant is false
+        checkpointed = layers.get("gradient_checkpointing")
+        hooked = checkpointed and layers.get("use_reentrant") is not False
+        layers.derive("input_require_grads", hooked, why="VLM-R1: with gradient_checkpointing")
     if launched and not (layers.get("deepspeed") or "deepspeed" in layers.unknown):
         for name, value in (("zero_stage", 0), ("offload_optimizer", "none"), ("offload_param", "none")):
             layers.derive(name, value, why="no DeepSpeed file is named")
