@@ -93,14 +93,47 @@ def test_yaml_after_an_edit_holds_what_the_edit_says_or_is_not_written(case: tup
 
 
 @given(edits("x.toml"))
-def test_toml_after_an_edit_holds_what_the_edit_says(case: tuple[Any, Edit]) -> None:
+def test_toml_after_an_edit_holds_what_the_edit_says_or_is_not_written(case: tuple[Any, Edit]) -> None:
     """A fix that breaks the file, or another value in it, is worse than what it mends."""
     import tomlkit
 
     value, edit = case
     change = editor(edit.path)
     assert change
-    assert tomllib.loads(change(tomlkit.dumps(value), edit)) == applied(value, edit)
+    try:
+        after = change(tomlkit.dumps(value), edit)
+    except CannotEdit:
+        return
+    assert tomllib.loads(after) == applied(value, edit)
+
+
+TOML = """\
+# ours
+[run]
+launch = "x.sh"   # what starts it
+num_gpus = 3
+
+[run.args]
+fp16 = true # why
+lr = 1e-4
+"""
+
+
+@pytest.mark.parametrize(
+    ("edit", "before", "after"),
+    [
+        (Edit("replace", "lorachk.toml", "/run/args/fp16", False), "fp16 = true # why", "fp16 = false # why"),
+        (Edit("replace", "lorachk.toml", "/run/num_gpus", 8), "num_gpus = 3", "num_gpus = 8"),
+        (Edit("rename", "lorachk.toml", "/run/args/lr", key="learning_rate"), "lr = 1e-4", "learning_rate = 1e-4"),
+        (Edit("remove", "lorachk.toml", "/run/args/fp16"), "fp16 = true # why\n", ""),
+        (Edit("add", "lorachk.toml", "/run/args/bf16", True), "lr = 1e-4\n", "lr = 1e-4\nbf16 = true\n"),
+    ],
+)
+def test_toml_keeps_comments_and_order(edit: Edit, before: str, after: str) -> None:
+    """The reasons that people write beside their settings must still stand there."""
+    change = editor(edit.path)
+    assert change
+    assert change(TOML, edit) == TOML.replace(before, after)
 
 
 YAML = """\

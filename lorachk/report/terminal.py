@@ -18,7 +18,7 @@ from lorachk.report import Options
 from lorachk.report.escape import clipped, no_commands, sentence, visible
 from lorachk.report.terminal_footer import footer
 from lorachk.report.terminal_layout import block, line
-from lorachk.report.words import how_many, inside, more, short_fix, spot, worst_first
+from lorachk.report.words import changes, how_many, inside, more, short_fix, spot, worst_first
 
 _STYLE = {Severity.error: "bold red", Severity.warning: "bold yellow", Severity.info: "bold cyan"}
 _EXAMPLES = 5  # places shown per finding
@@ -82,6 +82,8 @@ def _rule(console: Console, findings: Sequence[Finding], options: Options) -> No
     for fix in dict.fromkeys(short_fix(f.fix) for f in findings):
         if fix:
             block(console, Text(fix), indent=2, mark=Text("fix: ", style="bold green"))
+    for change in changes(findings)[:_EXAMPLES]:
+        block(console, Text(change), indent=2, mark=Text("     ", style="bold green"))
     line(console, Text())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from lorachk.engine.finding import Finding, Place, Report, Severity, Skipped, percent
@@ -84,6 +84,19 @@ def short_fix(fix: str, limit: int = 300) -> str:
     if text.endswith(":") and len(blocks) > 1:
         text = f"{text} {blocks[1]}" if blocks[1].startswith("`") else blocks[1]
     return clipped(text, limit)
+
+
+def changes(findings: Sequence[Finding]) -> list[str]:
+    """What --fix would do for these findings, and for scripts, which are not written, the flags to change."""
+    edits = [(edit, finding.safe) for finding in findings for edit in finding.edits]
+    if not edits:
+        return []
+    from lorachk.fixes.settings import editor, told
+
+    by_hand = [sentence(told(edit)) for edit, _ in edits if editor(edit.path) is None]
+    made = [safe for edit, safe in edits if editor(edit.path) is not None]
+    options = "--fix" if all(made) else "--fix --unsafe-fixes"
+    return [*dict.fromkeys(by_hand), *([f"`{options}` makes the change in the file"] if made else [])]
 
 
 def _blocks(fix: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lorachk.fixes.settings import CannotEdit, Edit, keys
+from lorachk.fixes.settings import CannotEdit, Edit, applied, keys
 
 
 def edited(text: str, edit: Edit) -> str:
@@ -14,10 +14,14 @@ def edited(text: str, edit: Edit) -> str:
 
     try:
         document: Any = tomlkit.parse(text)
+        before = document.unwrap()
         _make(document, edit)
-        return tomlkit.dumps(document)
+        changed = tomlkit.dumps(document)
+        if tomlkit.parse(changed).unwrap() != applied(before, edit):  # a table that only held another one is gone
+            raise CannotEdit("the file is set in a way that would not be kept")
     except (TOMLKitError, KeyError, IndexError, TypeError, ValueError) as error:
         raise CannotEdit(str(error)) from None
+    return changed
 
 
 def _make(document: Any, edit: Edit) -> None:
