@@ -9,6 +9,7 @@ from lorachk.deepspeed.accelerate import FIELDS
 from lorachk.deepspeed.trainer import Sizes
 from lorachk.launchers.text import where
 from lorachk.launchers.values import Found, Unknown, as_bool, as_float, as_int
+from lorachk.launchers.versions import at_least
 from lorachk.run import Location, Run, Setting
 
 # TrainingArguments that are fields of the run.
@@ -130,13 +131,13 @@ def _converted(value: Any, default: Any, name: str) -> Any:
     return as_int(text) if isinstance(default, int) else text
 
 
-def sizes(settings: Iterable[Setting], model_type: str | None) -> Sizes:
+def sizes(settings: Iterable[Setting], model_type: str | None, transformers: str | None) -> Sizes:
     """The model's hidden size, as attributes of its config object.
 
     `config.json` may leave out what the class has by default or under another name, so that an absent hidden size is
     known to be absent only for classes that were looked at (`nested.py`).
     """
-    from lorachk.deepspeed.nested import TEXT_ONLY, WITHOUT
+    from lorachk.deepspeed.nested import FORWARDED, TEXT_ONLY, WITHOUT
 
     values = {setting.pointer: setting.value for setting in settings if setting.kind == "model"}
     if not values:
@@ -145,14 +146,16 @@ def sizes(settings: Iterable[Setting], model_type: str | None) -> Sizes:
     unread = Unknown("the model's config.json does not tell the hidden size")
     own, text = _size(values, ""), _size(values, "/text_config")
     foreign = any(pointer.startswith("/auto_map") for pointer in values)
-    known = not foreign and (model_type in TEXT_ONLY or model_type in WITHOUT)
-    if known:
-        own = None
-    if own is None and not known:
-        return Sizes(unread, text if text is not None else unread)
-    if text is None and model_type in TEXT_ONLY:
-        text = unread
-    return Sizes(own, text)
+    if model_type in FORWARDED and at_least(transformers, "5.0.0") is not True:
+        old = at_least(transformers, "5.0.0") is False
+        return Sizes(next((size for size in (own, text) if old and size is not None), unread), text or own)
+    if model_type in FORWARDED and text is None:  # a file from before 5 is flat; the object is not
+        text = own
+    if not foreign and model_type in WITHOUT:
+        return Sizes(None, None)
+    if not foreign and model_type in TEXT_ONLY:
+        return Sizes(None, text if text is not None else unread)
+    return Sizes(own if own is not None else unread, text if text is not None else unread)
 
 
 def _size(values: Mapping[str, Any], block: str) -> Any:

@@ -1,104 +1,126 @@
-"""Table ds_key: the keys DeepSpeed reads from its file.
+"""Table ds_key: the keys DeepSpeed reads from its file, in the version the run will use and in others.
 
-DeepSpeed's own pydantic models say which keys a block takes. They are read out of the installed source with `ast`, as
-importing DeepSpeed takes seconds and may compile; without an installation a recorded list stands in. Keys of the top
-level are read all over DeepSpeed, transformers and accelerate, so they are a recorded list in both cases.
+The installed DeepSpeed is asked by reading its source (`lorachk/deepspeed/source.py`). For other versions, and without
+an installation, stands what benchmarks/versions/record_deepspeed_keys.py recorded of eleven versions.
 """
 
 from __future__ import annotations
 
-import ast
+import json
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, distribution
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+from lorachk.deepspeed.source import Keys, read_keys
 from lorachk.facts.collector import Context, Row
-from lorachk.facts.deepspeed_recorded import BLOCKS, TOP_LEVEL
+from lorachk.launchers.versions import at_least, installed, used
 
-# block -> (module, model) where a block's keys are declared
-MODELS = {
-    "/zero_optimization": ("runtime/zero/config.py", "DeepSpeedZeroConfig"),
-    "/zero_optimization/offload_param": ("runtime/zero/offload_config.py", "DeepSpeedZeroOffloadParamConfig"),
-    "/zero_optimization/offload_optimizer": ("runtime/zero/offload_config.py", "DeepSpeedZeroOffloadOptimizerConfig"),
-    "/fp16": ("runtime/precision_config.py", "DeepSpeedFP16Config"),
-    "/bf16": ("runtime/precision_config.py", "DeepSpeedBF16Config"),
+_RECORDED = Path(__file__).parents[1] / "deepspeed/recorded.json"
+
+# Read at the top level by others than DeepSpeed's own configuration.
+_ELSEWHERE = {"inference": "transformers", "msamp": "accelerate", "zero_force_ds_cpu_initialization": "trainers"}
+# Types of keys whose default is None, by what DeepSpeed does with them.
+_TYPES = {
+    **dict.fromkeys(("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps"), "integer"),
+    **dict.fromkeys(("steps_per_print", "vocabulary_size", "sequence_parallel_size"), "integer"),
+    **dict.fromkeys(("communication_data_type", "seq_parallel_communication_data_type", "log_level"), "string"),
+    "gradient_allreduce_op": "string",
 }
-_TYPES = {"int": "integer", "float": "number", "bool": "boolean", "str": "string", "Path": "string"}
 
 
 def collect(context: Context) -> None:
-    """Known keys: recorded ones, and whatever the installed DeepSpeed adds."""
-    context.sink.add("ds_key", rows())
+    """Known keys, each with whether the version the run will use reads it."""
+    context.sink.add("ds_key", rows(context.run.deepspeed_config, used("deepspeed", context.run.environment)))
 
 
-def rows() -> list[Row]:
-    """The rows of the table, one per block and key."""
-    known: dict[tuple[str, str], tuple[str | None, str]] = {
-        ("", name): (kind, "recorded") for name, kind in TOP_LEVEL.items()
-    }
-    for block, keys in BLOCKS.items():
-        known.update({(block, name): (kind, "recorded") for name, kind in keys.items()})
-    for block, keys in installed_keys().items():
-        known.update({(block, name): (kind, "installed") for name, kind in keys.items()})
-    return [
-        {"block": block, "name": name, "type": kind, "origin": origin}
-        for (block, name), (kind, origin) in known.items()
-    ]
+def rows(config: dict[str, Any], version: str | None) -> list[Row]:
+    """The rows of the table for a file (which names its optimizer and scheduler) and a version."""
+    here = _installed() if version is not None and version == installed("deepspeed") else None
+    recorded = _recorded()
+    index = _index(recorded["versions"], version)
+    made = {(row["block"], row["name"]): row for row in _recorded_rows(recorded, index)}
+    if here is not None and here.blocks:
+        for row in made.values():
+            row["current"] = False
+        for block, keys in here.blocks.items():
+            for name, key in keys.items():
+                row = made.setdefault((block, name), {"block": block, "name": name, "versions": version})
+                row |= {"current": True, "strict": block in here.strict, "origin": "installed"}
+                row["type"] = key.type or row.get("type")
+                row["replaced"] = key.replaced
+        for (block, name), text in here.removed.items():
+            row = made.setdefault((block, name), {"block": block, "name": name, "origin": "installed"})
+            row |= {"current": False, "removed": text}
+        for row in made.values():
+            row["strict"] = row["block"] in here.strict
+    for row in made.values():
+        if row["type"] is None if "type" in row else True:
+            whole = f"{row['block']}/{row['name']}"
+            nested = whole in recorded["blocks"] or (here is not None and whole in here.blocks)
+            row["type"] = "object" if nested or whole.endswith("/params") else _TYPES.get(row["name"])
+    for name in _ELSEWHERE:
+        made["", name] = {
+            "block": "",
+            "name": name,
+            "type": None,
+            "origin": "recorded",
+            "current": True,
+            "strict": False,
+        }
+    return [row for block_row in made.values() for row in _of_this_file(block_row, config)]
 
 
-def installed_keys() -> dict[str, dict[str, str | None]]:
-    """Block to keys with their types, as the installed DeepSpeed declares them; empty when it is not installed."""
-    folder = _folder()
-    if folder is None:
-        return {}
-    found = {}
-    for block, (module, model) in MODELS.items():
-        try:
-            tree = ast.parse((folder / module).read_text("utf-8"))
-        except (OSError, SyntaxError, UnicodeDecodeError):
-            continue  # another layout of another version: the recorded keys stand
-        if keys := dict(_fields(tree, model)):
-            found[block] = keys
-    return found
+def _of_this_file(row: dict[str, Any], config: dict[str, Any]) -> Iterator[Row]:
+    """Parameters of an optimizer or scheduler go for the type that the file names."""
+    block, _, kind = str(row["block"]).partition(":")
+    if not kind:
+        yield row
+        return
+    given = config.get(block.split("/")[1])
+    named = given.get("type") if isinstance(given, dict) else None
+    if isinstance(named, str) and (named.lower() == kind or named == kind):
+        yield row | {"block": block}
 
 
-def _folder() -> Path | None:
+@cache
+def _recorded() -> dict[str, Any]:
+    recorded: dict[str, Any] = json.loads(_RECORDED.read_text("utf-8"))
+    return recorded
+
+
+@cache
+def _installed() -> Keys | None:
+    from importlib.metadata import PackageNotFoundError, distribution
+
     try:
         folder = Path(str(distribution("deepspeed").locate_file("deepspeed")))
     except PackageNotFoundError:
         return None
-    return folder if folder.is_dir() else None
+    return read_keys(folder) if folder.is_dir() else None
 
 
-def _fields(tree: ast.Module, model: str) -> Iterator[tuple[str, str | None]]:
-    """Fields of a pydantic model with their aliases; both names are read (populate_by_name)."""
-    for node in tree.body:
-        if not (isinstance(node, ast.ClassDef) and node.name == model):
-            continue
-        for line in node.body:
-            if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
-                kind = _type(line.annotation)
-                yield line.target.id, kind
-                if (alias := _alias(line.value)) is not None:
-                    yield alias, kind
-
-
-def _type(annotation: ast.expr) -> str | None:
-    names = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)} - {"Optional", "Union"}
-    if len(names) != 1:
+def _index(versions: list[str], version: str | None) -> int | None:
+    """The newest recorded version up to this one, or the oldest; None for no version."""
+    if version is None or at_least(version, "0") is None:
         return None
-    name = names.pop()
-    if name.endswith("Config"):
-        return "object"
-    if name == "ZeroStageEnum":
-        return "integer"
-    return "string" if name.endswith("Enum") else _TYPES.get(name)
+    up_to = [i for i, recorded in enumerate(versions) if at_least(version, recorded)]
+    return up_to[-1] if up_to else 0
 
 
-def _alias(value: ast.expr | None) -> str | None:
-    if not isinstance(value, ast.Call):
-        return None
-    for keyword in value.keywords:
-        if keyword.arg == "alias" and isinstance(keyword.value, ast.Constant):
-            return str(keyword.value.value)
-    return None
+def _recorded_rows(recorded: dict[str, Any], index: int | None) -> Iterator[dict[str, Any]]:
+    versions = recorded["versions"]
+    for block, entry in recorded["blocks"].items():
+        for name, (kind, replaced, has) in entry["keys"].items():
+            removed = recorded["removed"].get(f"{block}/{name}")
+            yield {
+                "block": block,
+                "name": name,
+                "type": kind,
+                "origin": "recorded",
+                "strict": None if index is None else entry["strict"][index] == "1",
+                "current": None if index is None else has[index] == "1",
+                "versions": f"{versions[has.index('1')]} to {versions[has.rindex('1')]}",
+                "replaced": replaced,
+                "removed": removed[0] if removed and index is not None and removed[1][index] == "1" else None,
+            }

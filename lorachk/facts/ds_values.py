@@ -37,11 +37,12 @@ def rows(context: Context) -> list[Row]:
     if not file:
         return []
     given = arguments.arguments(run, launcher)
+    transformers = used("transformers", run.environment)
     tree = resolve(
         file,
         given.values,
-        arguments.sizes(context.settings, run.model_type),
-        transformers=used("transformers", run.environment),
+        arguments.sizes(context.settings, run.model_type, transformers),
+        transformers=transformers,
         fields=fields,
         to_accelerate=bool(launcher) and "deepspeed" not in run.argument_places,
     )
