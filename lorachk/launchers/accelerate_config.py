@@ -52,9 +52,8 @@ def read_accelerate(launch: Launch, folder: str, named_at: str) -> AccelerateCon
     if named is not None:  # its name is known to the shell only
         return AccelerateConfig(_fields(given, "unknown"), settings, source)
     _export(launch, given)
-    return AccelerateConfig(
-        _fields(given, "no" if given.keys() & {"multi_gpu", "use_fsdp", "cpu"} else "unknown"), [], None
-    )
+    told = given.keys() & {"multi_gpu", "use_fsdp", "cpu", "distributed_type"}
+    return AccelerateConfig(_fields(given, "no" if told else "unknown"), [], None)
 
 
 def _export(launch: Launch, given: dict[str, Found]) -> None:

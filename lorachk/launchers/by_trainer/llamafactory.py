@@ -196,7 +196,7 @@ def _parts(layers: Layers, given: dict[str, Found], kind: str | None) -> None:
             continue
         if field == "tune_llm" and kind != "full" and not flag:
             continue  # LoRA trains adapters in it, freeze some of its layers: neither is what tune_llm says
-        if field == "tune_projector" and kind == "lora" and entry is None:
+        if field == "tune_projector" and kind == "lora" and entry is None and layers.knows("modules_to_save"):
             continue
         if flag is not None:
             layers.derive(field, not flag, entry.at if entry else None, "default of LLaMA-Factory")

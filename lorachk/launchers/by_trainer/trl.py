@@ -34,7 +34,7 @@ _ZERO: dict[str, Any] = {
     "offload_param_device": "none",
 }
 _PRESETS: dict[str, dict[str, Any]] = {
-    "single_gpu": {**_EIGHT, "num_processes": 1},
+    "single_gpu": {**_EIGHT, "num_processes": 1, "distributed_type": "NO"},
     "multi_gpu": {**_EIGHT, "multi_gpu": True},
     "zero1": {**_ZERO, "zero_stage": 1},
     "zero2": {**_ZERO, "zero_stage": 2},
@@ -121,6 +121,10 @@ def complete(layers: Layers, given: dict[str, Found], environment: dict[str, str
         layers.derive("bf16", own and not layers.get("fp16"), why=why)
     if at_least(version, "0.27") and "torch_dtype" not in given:
         layers.derive("load_dtype", "float32", why=why)
+        if layers.get("load_in_4bit"):  # get_quantization_config passes the same
+            layers.derive("bnb_4bit_compute_dtype", layers.get("load_dtype"), why=why)
+    if layers.get("use_lora") is False:
+        layers.derive("frozen_parameters", False, why="TRL trains all parameters without PEFT")
     if kind == "sft":
         layers.derive("packing", False, why=why)
     if kind in _GENERATING:
@@ -142,12 +146,12 @@ def _kind(program: str | None) -> str | None:
 
 
 def _length(layers: Layers, kind: str | None, version: str | None, why: str) -> None:
-    """1,024 tokens, but the scripts for images set no limit (max_length = None)."""
+    """1,024 tokens, but the SFT scripts for images set no limit (max_length = None)."""
     program = Path(layers.get("program") or "").stem
-    if kind in ("sft", "dpo", "kto", "reward") and "vlm" not in program and at_least(version, "0.15"):
-        layers.derive("max_length", 1024, why=why)
-    elif kind == "sft" and "vlm" in program:  # whatever the flag says
+    if kind == "sft" and "vlm" in program:  # whatever the flag says
         _drop(layers, "max_length", f"{program}.py sets it to None")
+    elif kind in ("sft", "dpo", "kto", "reward") and at_least(version, "0.15"):
+        layers.derive("max_length", 1024, why=why)
 
 
 def _drop(layers: Layers, name: str, reason: str) -> None:
