@@ -24,6 +24,7 @@ ARGUMENTS = frozenset(
         "low_cpu_mem_usage",
         "padding_side",
         "remove_unused_columns",
+        "requires_grad",
         "save_safetensors",
         "use_cache",
         "use_gradient_checkpointing",
