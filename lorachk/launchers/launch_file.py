@@ -58,9 +58,9 @@ def _config(path: str, named_at: str | None, trainer: str | None) -> LaunchFile:
             hint="say whose file it is: --trainer llamafactory, axolotl, ms-swift, trl, hf ...",
         )
     launch = Launch(trainer, None, {}, config.arguments, {}, 1)
-    _hand_on(launch)
+    settings = [*config.settings, *_hand_on(launch)]
     folder = arguments_from(config.arguments, path)
-    return LaunchFile(path, folder, launch, trainer, config.settings, [config.source])
+    return LaunchFile(path, folder, launch, trainer, settings, [config.source])
 
 
 def _script(path: str, named_at: str | None, trainer: str | None) -> LaunchFile:
@@ -89,16 +89,18 @@ def _script(path: str, named_at: str | None, trainer: str | None) -> LaunchFile:
             where=where(*launch.config.at[:3]),
             hint="write its name out, or give the file itself",
         )
-    _hand_on(launch)
+    settings += _hand_on(launch)
     return LaunchFile(path, folder, launch, recognise(launch) or trainer, settings, sources)
 
 
-def _hand_on(launch: Launch) -> None:
+def _hand_on(launch: Launch) -> list[Setting]:
     """What TRL's command hands on to accelerate is none of its own arguments."""
-    if launch.launcher == "trl":
-        from lorachk.launchers.by_trainer.trl import hand_on
+    if launch.launcher != "trl":
+        return []
+    from lorachk.launchers.by_trainer.trl import hand_on
 
-        hand_on(launch)
+    hand_on(launch)
+    return _settings("launcher", launch.launcher_flags)
 
 
 def _settings(kind: str, found: dict[str, Found]) -> list[Setting]:

@@ -36,9 +36,15 @@ _ZERO: dict[str, Any] = {
 _PRESETS: dict[str, dict[str, Any]] = {
     "single_gpu": {**_EIGHT, "num_processes": 1, "distributed_type": "NO"},
     "multi_gpu": {**_EIGHT, "multi_gpu": True},
-    "zero1": {**_ZERO, "zero_stage": 1},
-    "zero2": {**_ZERO, "zero_stage": 2},
-    "zero3": {**_ZERO, "zero_stage": 3},
+    "zero1": {
+        **_EIGHT,
+        "use_deepspeed": True,
+        "gradient_accumulation_steps": 1,
+        "zero3_init_flag": False,
+        "zero_stage": 1,
+    },
+    "zero2": {**_ZERO, "zero3_init_flag": False, "zero_stage": 2},
+    "zero3": {**_ZERO, "zero3_init_flag": True, "zero3_save_16bit_model": True, "zero_stage": 3},
     "fsdp1": {**_EIGHT, "use_fsdp": True, "fsdp_version": 1},
     "fsdp2": {**_EIGHT, "use_fsdp": True, "fsdp_version": 2},
 }
