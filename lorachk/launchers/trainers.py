@@ -97,7 +97,7 @@ COMMON: dict[str, tuple[str, ...]] = {
     "group_by_modality_length": ("group_by_modality_length",),
     "remove_unused_columns": ("remove_unused_columns",),
     "gradient_checkpointing": ("gradient_checkpointing", "activation_checkpointing"),
-    "deepspeed": ("deepspeed",),
+    "deepspeed": ("deepspeed_config", "deepspeed"),  # the first is DeepSpeed's own flag, beside a bare --deepspeed
     "output_dir": ("output_dir",),
     "device_map": ("device_map",),
 }

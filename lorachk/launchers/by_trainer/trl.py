@@ -170,14 +170,16 @@ def _checkpointing(layers: Layers, given: dict[str, Found], version: str | None,
     if layers.get("use_lora"):
         layers.derive("input_require_grads", layers.get("gradient_checkpointing"), why="TRL does it for PEFT models")
     newer = at_least(version, "0.28")
-    if newer and layers.get("use_lora") and layers.get("gradient_checkpointing"):
+    program = Path(layers.get("program") or "").stem
+    # SFT has the guard since 0.28, DPO, GRPO, KTO, RLOO and reward since 1.9 (trl#4951, #6356; read at every tag)
+    guarded = newer if program.startswith("sft") or not program else at_least(version, "1.9")
+    if guarded and layers.get("use_lora") and layers.get("gradient_checkpointing"):
         if layers.get("zero_stage") == 3:  # trl#2514
             layers.values["use_reentrant"] = True
             layers.because["use_reentrant"] = "TRL sets it with PEFT and ZeRO-3"
             return
         if "zero_stage" in layers.unknown:  # with stage 3 it would be true
             return
-    program = Path(layers.get("program") or "").stem
     if program.startswith("sft_vlm") and at_least(version, "0.27") is False:
         layers.values["use_reentrant"] = False
         layers.because["use_reentrant"] = f"{program}.py sets it"
