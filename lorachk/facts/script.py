@@ -72,7 +72,7 @@ def _files(program: str, problems: list[str]) -> Iterator[tuple[str, Scanned]]:
             if (near := _beside(path, module, program)) and near not in seen:
                 if len(seen) >= _FILES or total > _TOTAL:
                     problems.append(f"{near} was not read: the training program has more than {_FILES} files or 4 MiB")
-                    return
+                    break
                 seen.add(near)
                 waiting.append(near)
 
