@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lorachk.launchers.by_trainer import axolotl_defaults as defaults
 from lorachk.launchers.by_trainer.axolotl_deepspeed import shipped
 from lorachk.launchers.text import exists, inside, is_file
+from lorachk.launchers.trainers import aliases
 from lorachk.launchers.values import Found, Unknown, as_bool, as_float, as_int, implied
 
 if TYPE_CHECKING:
@@ -31,8 +32,10 @@ _ATTENTION = {
 
 def fields(given: dict[str, Found], folder: str, environment: dict[str, Found]) -> dict[str, Found]:  # noqa: ARG001
     """Run fields out of axolotl's configuration; paths are relative to `folder`."""
-    given = _negated(given)
-    found = _adapter(given) | _precision(given) | _schedule(given)
+    refused = _refused(given)
+    given = {**given, **refused}
+    found = {field: refused[name] for field, names in aliases("axolotl").items() for name in names if name in refused}
+    found |= _adapter(given) | _precision(given) | _schedule(given)
     for field, name in (("data", "datasets"), ("eval_data", "test_datasets")):
         if (entry := given.get(name)) is not None and (files := _files(entry, folder)) is not None:
             found[field] = files
@@ -44,7 +47,7 @@ def fields(given: dict[str, Found], folder: str, environment: dict[str, Found]) 
             found["attn_implementation"] = given[name]._replace(value=implementation)
     if (chosen := given.get("attn_implementation")) is not None and chosen.value is not None:
         found["attn_implementation"] = chosen
-    if (sharded := _said(given, "fsdp_config")) is not None and "fsdp" not in given:
+    if (sharded := _said(given, "fsdp_config")) is not None and _said(given, "fsdp") is None:
         found["fsdp"] = sharded._replace(value=bool(sharded.value))
     processor = _said(given, "processor_type")
     if processor is not None:
@@ -60,7 +63,7 @@ def fields(given: dict[str, Found], folder: str, environment: dict[str, Found]) 
 def complete(layers: Layers, given: dict[str, Found], environment: dict[str, str], launched: bool) -> None:
     """What axolotl does where nothing is said."""
     if launched:
-        defaults.fill(layers, _negated(given), environment)
+        defaults.fill(layers, {**given, **_refused(given)}, environment)
 
 
 def processes(launch: Launch) -> dict[str, Found]:
@@ -95,10 +98,10 @@ def _count(given: Found | None, launcher: str) -> Found:
     return given._replace(value=Unknown(f"{given.value} is known on the machine only"))
 
 
-def _negated(given: dict[str, Found]) -> dict[str, Found]:
+def _refused(given: dict[str, Found]) -> dict[str, Found]:
     """`--no-sample-packing` on the command line is sample_packing: false."""
     off = {name[3:]: found for name, found in given.items() if name.startswith("no_") and found.value is True}
-    return {**given, **{name: found._replace(value=False) for name, found in off.items()}}
+    return {name: found._replace(value=False) for name, found in off.items()}
 
 
 def _said(given: dict[str, Found], name: str) -> Found | None:

@@ -45,6 +45,8 @@ def fill(layers: Layers, given: dict[str, Found], environment: dict[str, str]) -
         layers.derive(field, False, why=_WHY)
     # core/builders/causal.py: bool(ddp_find_unused_parameters) under DDP, so that the Trainer does not look for them
     layers.derive("ddp_find_unused_parameters", False, why="axolotl sets it")
+    if given.get("rl") is not None and given["rl"].value:  # core/builders/rl.py
+        layers.derive("remove_unused_columns", False, why="axolotl sets it for preference training")
     version = used("transformers", environment)
     for field in _THEIRS:
         layers.derive(
