@@ -17,5 +17,7 @@ def program_file(launch: Launch, folder: str) -> str | None:
         return None
     if program.endswith(".py"):
         return inside(folder, program)
+    if program.startswith("trl.scripts."):  # the same that `trl sft` starts
+        return program.replace(".", "/") + ".py"
     module = inside(folder, program.replace(".", "/") + ".py")
     return module if "/" not in program and is_file(module) else None
