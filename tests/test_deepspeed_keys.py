@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from lorachk.deepspeed.source import Keys, read_keys
+from lorachk.deepspeed.keys import read_keys
+from lorachk.deepspeed.source import Keys
 from lorachk.facts.deepspeed_keys import rows
 
 deepspeed = importlib.metadata.distribution

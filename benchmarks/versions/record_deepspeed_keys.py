@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lorachk.deepspeed.source import read_keys
+from lorachk.deepspeed.keys import read_keys
 
 TARGET = Path(__file__).parents[2] / "lorachk/deepspeed/recorded.json"
 

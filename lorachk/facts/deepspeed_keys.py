@@ -1,6 +1,6 @@
 """Table ds_key: the keys DeepSpeed reads from its file, in the version the run will use and in others.
 
-The installed DeepSpeed is asked by reading its source (`lorachk/deepspeed/source.py`). For other versions, and without
+The installed DeepSpeed is asked by reading its source (`lorachk/deepspeed/keys.py`). For other versions, and without
 an installation, stands what benchmarks/versions/record_deepspeed_keys.py recorded of eleven versions.
 """
 
@@ -12,7 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lorachk.deepspeed.source import Keys, read_keys
+from lorachk.deepspeed.keys import read_keys
+from lorachk.deepspeed.source import Keys
 from lorachk.facts.collector import Context, Row
 from lorachk.launchers.versions import at_least, installed, used
 
