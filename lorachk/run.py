@@ -188,6 +188,7 @@ class Run:
     argument_places: dict[str, Location] = _mapping("argument name to where it was given, known or not")
     origins: dict[str, Location] = _mapping("field name to where its value was read")
     because: dict[str, str] = _mapping("field name to where a value comes from that stands in no file")
+    unknown: dict[str, str] = _mapping("field name to why its value, which is set, cannot be known")
 
     def at(self, field: str) -> Location | None:
         """Where the value of `field` was read; None for a library default or a derived value (see `because`)."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from lorachk.facts.collector import Context, Row
 from lorachk.facts.tables import tables
+from lorachk.launchers.peft import LORA_FIELDS
 from lorachk.launchers.text import where
 from lorachk.launchers.values import Unknown
 from lorachk.run import FIELDS, Location, Run, Setting
@@ -27,6 +28,8 @@ _OF_MODEL = frozenset(
         "family",
     }
 )
+# Fields that a script may leave to the program it starts.
+_OF_ADAPTER = frozenset({*LORA_FIELDS, "use_lora", "peft_type", "target_regex", "frozen_parameters"})
 
 
 def collect(context: Context) -> None:
@@ -47,11 +50,17 @@ def unstated(run: Run) -> Iterator[tuple[str, str]]:
     for name in FIELDS:
         if name not in columns or getattr(run, name) not in (None, []):
             continue
-        if name in _OF_MODEL:
+        if reason := run.unknown.get(name):
+            at = run.at(name)
+            place = f" ({where(*at[:3])})" if at else ""
+            yield name, f"{name.replace('_', ' ')} is not known: {reason}{place}"
+        elif name in _OF_MODEL:
             if run.model is None:
                 yield name, "no model is named: --model DIR|NAME, or the launch file"
         elif not launched:
             yield name, "no launch file is given: --launch FILE, or lorachk.toml"
+        elif name in _OF_ADAPTER and not run.use_lora:
+            yield name, "nothing says how LoRA is set up: --peft FILE, or [run.lora] in lorachk.toml"
 
 
 def arguments(run: Run) -> list[Row]:

@@ -12,6 +12,7 @@ from lorachk.run import Location, Setting, Source
 
 # DeepSpeedZeroConfig.reduce_bucket_size in DeepSpeed 0.16 to 0.19
 REDUCE_BUCKET_SIZE = 500_000_000
+_LARGEST = 10_000  # values
 
 
 class JsonFile(NamedTuple):
@@ -48,6 +49,8 @@ def read_json(path: str, kind: str, named_at: str | None = None) -> JsonFile:
     document = parse_json(text, path)
     if not isinstance(document.value, dict):
         raise UsageError(f"a {kind} file holds one JSON object", where=where(path, 1, 1))
+    if kind == "deepspeed" and len(document.leaves) > _LARGEST:
+        raise UsageError(f"holds {len(document.leaves):,} values; a DeepSpeed file has some dozens", where=path)
     if document.duplicates:
         twice = document.duplicates[0]
         problem = f'"{twice.value}" stands twice; the last one counts'

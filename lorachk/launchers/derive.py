@@ -142,5 +142,10 @@ def _ranks(layers: Layers) -> None:
     if gpus and nodes is None and "num_nodes" not in layers.unknown:
         nodes = 1
         layers.derive("num_nodes", 1, why="one machine unless something says otherwise")
+    for name in ("num_gpus", "num_nodes"):
+        if name in layers.unknown and not layers.knows("world_size"):
+            layers.unknown["world_size"] = layers.unknown[name]
+            if name in layers.origins:
+                layers.origins["world_size"] = layers.origins[name]
     if gpus and nodes:
         layers.derive("world_size", gpus * nodes, layers.origins.get("num_gpus"))

@@ -62,7 +62,6 @@ class Resolved:
 
 _FLAGS = {name: f"--{name.replace('_', '-')}" for name in ResolveOptions.__dataclass_fields__} | {
     "deepspeed": "--config",
-    "launch": "LAUNCH",
     "data": "DATA",
 }
 
@@ -289,6 +288,7 @@ class _Resolver:
             argument_places={name: found.at for name, found in self.arguments.items()},
             origins=self.layers.origins,
             because=self.layers.because,
+            unknown={name: unknown.reason for name, unknown in self.layers.unknown.items()},
         )
 
 
