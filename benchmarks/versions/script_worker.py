@@ -4,8 +4,8 @@
 
 CASE: save-plain, save-gather (ZeRO-3, without and with stage3_gather_16bit_weights_on_model_save), save-plain-modules,
 save-gather-modules (an embedding in modules_to_save besides), bypass-ddp, argument-ddp (compute_loss runs self.model or
-the model it is given), signature (compute_loss without num_items_in_batch), step-signature (training_step without it), adalora-reentrant,
-adalora-plain (under DDP, not looking for unused parameters).
+the model it is given), signature (compute_loss without num_items_in_batch), step-signature (training_step without it),
+adalora-reentrant, adalora-plain (under DDP, not looking for unused parameters).
 """
 
 from __future__ import annotations
@@ -127,12 +127,17 @@ def run(case: str) -> str:
     trainer = TRAINERS.get(case, Trainer)(model=adapted, args=arguments, train_dataset=Tokens())
     if case.startswith("save"):
         # DeepSpeed drops the empty parameter group, and the scheduler of torch 2.13 then stops; the rate is no matter
-        setattr(torch.optim.lr_scheduler.LRScheduler, "_update_lr", lambda self, *_: setattr(self, "_last_lr", [1e-2]))
+        torch.optim.lr_scheduler.LRScheduler._update_lr = keep_rate  # type: ignore[method-assign]
     trainer.train()
     if case.startswith("save"):
         trainer.save_model(output)
         return saved(Path(output) / "adapter_model.safetensors")
     return agreement(adapted)
+
+
+def keep_rate(scheduler: Any, *_: Any) -> None:
+    """Stands in for LRScheduler._update_lr."""
+    scheduler._last_lr = [1e-2]
 
 
 def saved(file: Path) -> str:
