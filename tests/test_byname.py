@@ -13,6 +13,7 @@ from lorachk.engine import session
 from lorachk.engine.select import Selection
 from lorachk.facts import weights
 from lorachk.facts.collector import NotCollected, Options
+from lorachk.families.layers import layer_names
 from lorachk.launchers.resolve import ResolveOptions, resolve
 
 ROOT = Path(__file__).parent.parent
@@ -155,3 +156,41 @@ def test_a_broken_file(tmp_path: Path, content: bytes) -> None:
     (folder / "model.safetensors").write_bytes(content)
     with pytest.raises(NotCollected, match=r"model\.safetensors is not a readable"):
         weights.tensors(str(folder))
+
+
+def test_a_remote_model_without_weights(tmp_path: Path) -> None:
+    """The commonest mistake, Llama's names on ChatGLM, needs neither the weights nor the model's own code."""
+    (tmp_path / "model").mkdir()
+    config = {"model_type": "chatglm", "architectures": ["ChatGLMModel"], "auto_map": {"AutoConfig": "c.ChatGLMConfig"}}
+    (tmp_path / "model/config.json").write_text(json.dumps(config))
+    report = judged(tmp_path, {"target_modules": ["q_proj", "v_proj"]})
+    assert codes(report) == ["P101"]
+    assert "query_key_value" in report.findings[0].message
+    assert codes(judged(tmp_path, {"target_modules": ["query_key_value"]})) == []
+
+
+SMALL = {
+    "vocab_size": 10, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
+    "num_key_value_heads": 2, "head_dim": 4, "n_embd": 8, "n_layer": 1, "n_head": 2, "d_model": 8, "n_layers": 1,
+    "n_heads": 2, "ffn_dim": 8, "word_embed_proj_dim": 8, "pad_token_id": 0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "model_type",
+    ["llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "phi3", "phi", "gpt2", "gpt_neox", "bloom", "falcon",
+     "mpt", "opt"],
+)  # fmt: skip
+def test_usual_names_are_those_of_the_classes(model_type: str) -> None:
+    """A name that the class does not have would be called right, or a right one wrong."""
+    transformers = pytest.importorskip("transformers")
+    torch = pytest.importorskip("torch")
+    config = transformers.AutoConfig.for_model(model_type)
+    for key, value in SMALL.items():
+        if hasattr(config, key) and not isinstance(getattr(type(config), key, None), property):
+            setattr(config, key, value)
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(config)
+    wrapped = (torch.nn.Linear, torch.nn.Embedding)
+    theirs = {n for n, m in model.named_modules() if isinstance(m, wrapped) or type(m).__name__ == "Conv1D"}
+    assert set(layer_names(model_type, "text")) - {"embed_out"} == theirs  # a name of before transformers 5

@@ -31,6 +31,20 @@ class Name(NamedTuple):
     dims: int | None = None  # of its weight: 2 linear or embedding, 4 and 5 convolutions
 
 
+def known_names(context: Context) -> list[Name]:
+    """The modules by the checkpoint's names, else by those of its well-known type. Raises NotCollected for neither."""
+    from lorachk.facts import weights
+    from lorachk.families.layers import layer_names
+
+    try:
+        return names(weights.rows(context))
+    except NotCollected:
+        usual = layer_names(context.run.model_type, context.run.family)
+        if not usual:
+            raise
+        return names({"module": name, "name": f"{name}.weight", "shape": [0, 0]} for name in usual)
+
+
 def names(weights: Iterable[Row]) -> list[Name]:
     """Every module the checkpoint names, and every container above one."""
     dims: dict[str, int | None] = {}

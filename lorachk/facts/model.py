@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lorachk.facts import byname, targets, weights
+from lorachk.facts import byname, targets
 from lorachk.facts.collector import Context, NotCollected
 from lorachk.families import component, family_of
 from lorachk.memory import adapter, precision, skeleton
@@ -67,7 +67,7 @@ def collect(context: Context) -> None:
 def _by_name(context: Context) -> None:
     """The tables that names alone decide; NotCollected leaves them unknown for the reason the model is."""
     try:
-        names = byname.names(weights.rows(context))
+        names = byname.known_names(context)
         rows = byname.target_rows(context, names)
     except NotCollected:
         return
