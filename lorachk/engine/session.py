@@ -23,6 +23,8 @@ _SHOWS = {
     "smoke-train": ("rehearsal", "step", "saved"),
     "check": ("dataset", "record", "image", "gpu", "fit", "memory", "rehearsal", "step", "saved"),
 }
+# What of these is not known is told by the rules that are skipped for it.
+_TOLD_BY_RULES = frozenset({"run", "host"})
 _ROWS_SHOWN = ("dataset", "gpu", "fit", "memory", "rehearsal", "step", "saved", "run")
 
 
@@ -90,7 +92,7 @@ def _notes(store: Store) -> list[str]:
     columns: dict[tuple[str, str, int | None], list[str]] = {}
     for row in store.rows("unknown"):
         table, _, column = row["fact"].partition(".")
-        if column and table != "run":  # what a run leaves open is told by the rules that are skipped for it
+        if column and table not in _TOLD_BY_RULES:
             columns.setdefault((table, row["reason"], row["count"]), []).append(column)
     return [
         f"{table}.{', '.join(dict.fromkeys(names))}: {reason}" + (f" ({count:,} rows)" if count else "")
