@@ -45,7 +45,8 @@ def run_command(
 ) -> Report:
     """Gather and judge. With `facts`, judge what another run saved and look at nothing here.
 
-    Without `build` no model is built, and torch is not imported. `worst` heaviest records, and with `draw` the numbers of a picture, come with the report.
+    Without `build` no model is built, and torch is not imported. `worst` heaviest records, and with `draw` the numbers
+    of a picture, come with the report.
     Raises UsageError when lorachk cannot run with what it was given.
     """
     started = time.monotonic()

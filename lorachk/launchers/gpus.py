@@ -23,8 +23,8 @@ class KnownGpu(NamedTuple):
     p2p: bool  # two of them read each other's memory over PCIe; drivers do not allow it for GeForce and TITAN cards
 
 
-# Sizes without ECC where a board lets its owner choose; boards for data centers have it on. Where it could be looked up,
-# the size is that of people's nvidia-smi, else the board's; laptop versions, which have other memories, are left out.
+# Sizes without ECC where a board lets its owner choose; boards for data centers have it on. Where it could be looked
+# up, the size is that of people's nvidia-smi, else the board's; laptop versions, which have other sizes, are left out.
 _TABLE: tuple[tuple[str, int, float], ...] = (
     ("GeForce GTX 1080 Ti", 11264, 6.1),
     ("GeForce RTX 2060", 6144, 7.5),
