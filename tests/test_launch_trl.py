@@ -33,6 +33,7 @@ def started(folder: Path, command: str, environment: dict[str, str] | None = Non
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
+        ({"trl": "0.11.0"}, {"bf16": False, "learning_rate": 5e-5}),
         ({"trl": "0.17.0"}, {"bf16": False, "gradient_checkpointing": False, "load_dtype": None}),
         ({"trl": "0.19.0"}, {"bf16": True, "gradient_checkpointing": False}),
         ({"trl": "0.22.0"}, {"bf16": True, "gradient_checkpointing": True, "load_dtype": None}),
@@ -187,7 +188,7 @@ def test_the_server_beside_the_training_is_no_training(tmp_path: Path) -> None:
     [
         ("dataset_name: here\n", ["here"], None),
         ("dataset_name: org/name\n", [], "org/name: on the hub; it is not fetched"),
-        ("datasets:\n  - path: json\n    data_files: here/a.json\n  - path: org/b\n", ["here/a.json", "org/b"], None),
+        ("datasets:\n  - path: json\n    data_files: here/a.json\n  - path: org/b-v2.5\n", ["here/a.json", "org/b-v2.5"], None),
         ("datasets:\n  - path: org/a\n  - path: org/b\n", [], "org/a, org/b: on the hub; it is not fetched"),
     ],
 )

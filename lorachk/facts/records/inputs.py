@@ -25,6 +25,7 @@ __all__ = ["STDIN", "DataFile", "data_file", "expand"]
 STDIN = "<stdin>"
 _HUB = {"trl", "hf", "axolotl", "ms-swift", "llamafactory"}  # trainers whose data may be a name on the hub
 _DESCRIPTOR = re.compile(r"/dev/(stdin|fd/\d+)|/proc/self/fd/\d+")  # also what the shell makes of <(command)
+_ENDING = re.compile(r"\.[A-Za-z]\w*$")  # of a file; org/data-v2.5 is a name on the hub
 _SAMPLED = re.compile(r"#\d+$")  # ms-swift: train.jsonl#500 takes 500 records of it
 
 
@@ -152,7 +153,7 @@ class _Inputs:
         if self._trainer == "ms-swift" and (whole := _SAMPLED.sub("", name)) != name and exists(whole):
             self._local(whole)
             return
-        if self._trainer in _HUB and not Path(name).suffix:
+        if self._trainer in _HUB and not _ENDING.search(name):
             self._unread(name)
             return
         raise self._error(f"no such data file: {name}", self._nearby(name))

@@ -121,6 +121,8 @@ def complete(layers: Layers, given: dict[str, Found], environment: dict[str, str
     since, rate = _LEARNING_RATE.get(kind or "", ("", None))
     if rate is not None and at_least(version, since):
         layers.derive("learning_rate", rate, why=why)
+    elif kind in ("sft", "dpo", "reward") and at_least(version, since) is False:
+        layers.derive("learning_rate", HF_DEFAULTS["learning_rate"], why=below)
     layers.derive("gradient_checkpointing", at_least(version, "0.22"), why=why)
     own = at_least(version, "0.19")
     if own is not None:
