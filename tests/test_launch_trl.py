@@ -188,7 +188,11 @@ def test_the_server_beside_the_training_is_no_training(tmp_path: Path) -> None:
     [
         ("dataset_name: here\n", ["here"], None),
         ("dataset_name: org/name\n", [], "org/name: on the hub; it is not fetched"),
-        ("datasets:\n  - path: json\n    data_files: here/a.json\n  - path: org/b-v2.5\n", ["here/a.json", "org/b-v2.5"], None),
+        (
+            "datasets:\n  - path: json\n    data_files: here/a.json\n  - path: org/b-v2.5\n",
+            ["here/a.json", "org/b-v2.5"],
+            None,
+        ),
         ("datasets:\n  - path: org/a\n  - path: org/b\n", [], "org/a, org/b: on the hub; it is not fetched"),
     ],
 )

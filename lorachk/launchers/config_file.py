@@ -15,7 +15,7 @@ _TELLING = {
     "llamafactory": (2, "finetuning_type cutoff_len stage lora_target dataset_dir quantization_bit template"),
     "axolotl": (2, "base_model micro_batch_size sequence_len datasets adapter lora_target_linear num_epochs"),
     "ms-swift": (1, "tuner_type train_type sft_type freeze_vit freeze_aligner model_id_or_path split_dataset_ratio"),
-    "trl": (2, "use_peft dataset_name dataset_train_split lora_target_modules lora_task_type model_init_kwargs"),
+    "trl": (2, "use_peft dataset_name datasets accelerate_config lora_target_modules lora_task_type model_init_kwargs"),
     "vlm-r1": (2, "data_file_paths image_folders reward_funcs"),
     "minicpmv": (2, "llm_type tune_llm tune_vision max_slice_nums"),
     "hf": (2, "output_dir per_device_train_batch_size learning_rate num_train_epochs max_steps"),

@@ -25,7 +25,7 @@ __all__ = ["STDIN", "DataFile", "data_file", "expand"]
 STDIN = "<stdin>"
 _HUB = {"trl", "hf", "axolotl", "ms-swift", "llamafactory"}  # trainers whose data may be a name on the hub
 _DESCRIPTOR = re.compile(r"/dev/(stdin|fd/\d+)|/proc/self/fd/\d+")  # also what the shell makes of <(command)
-_ENDING = re.compile(r"\.[A-Za-z]\w*$")  # of a file; org/data-v2.5 is a name on the hub
+_ENDING = re.compile(r"\.[A-Za-z][^./]*$")  # of a file; org/data-v2.5 is a name on the hub
 _SAMPLED = re.compile(r"#\d+$")  # ms-swift: train.jsonl#500 takes 500 records of it
 
 
