@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 HERE = Path(__file__).parent
 SECONDS = 400  # a run that takes longer hangs
+BUILDING = 1800  # seconds for the first, which compiles; one that is cut off leaves a lock that the others wait for
 CHECKPOINT_ERROR = "different metadata"
 READY_TWICE = "mark a variable ready only once"
 NO_SYNC = "no_sync context manager is incompatible"
@@ -104,7 +105,7 @@ def environment(folder: Path, versions: tuple[str, ...]) -> Path:
     return python
 
 
-def outcome(python: Path, case: Case, extensions: Path, ranks: int = 2) -> str:
+def outcome(python: Path, case: Case, extensions: Path, ranks: int = 2, seconds: float = SECONDS) -> str:
     """The worker's line about how the first steps ended."""
     worker = "worker.py" if case.mode.startswith(("zero", "ddp")) else "bare.py"
     ranks = ranks if worker == "worker.py" else 1
@@ -119,7 +120,7 @@ def outcome(python: Path, case: Case, extensions: Path, ranks: int = 2) -> str:
         | {"TORCH_EXTENSIONS_DIR": str(extensions)},
     ) as run:
         try:
-            out, errors = run.communicate(timeout=SECONDS)
+            out, errors = run.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             run.terminate()  # torchrun ends its ranks
             out, errors = run.communicate()
@@ -142,7 +143,7 @@ def main(chosen: list[str]) -> int:
             python = environment(folder, versions) if versions else Path(sys.executable)
             built = Path(name) / f"extensions-{number}"
             # one rank builds DeepSpeed's extensions; two at once wait for each other's lock
-            outcome(python, Case("", "zero2-once", "ok"), built, ranks=1)
+            outcome(python, Case("", "zero2-once", "ok"), built, ranks=1, seconds=BUILDING)
             for case in (case for case in cases if case.versions == versions):
                 seen = outcome(python, case, built)
                 wrong += not holds(case, seen)
