@@ -122,7 +122,7 @@ def test_older_releases_do_not_guard(tmp_path: Path) -> None:
 )
 def test_one_target_is_a_regex(tmp_path: Path, text: str, expected: tuple[list[str], bool]) -> None:
     """PEFT matches a string as a whole: one name alone matches no module."""
-    run = started(tmp_path, "trl sft --config c.yaml", c=f"model_name_or_path: m\nuse_peft: true\n{text}")
+    run = started(tmp_path, "trl sft --config c.yaml", c=f"model_name_or_path: org/m\nuse_peft: true\n{text}")
     assert (run.target_modules, run.target_regex) == expected
 
 
@@ -200,9 +200,20 @@ def test_data(tmp_path: Path, text: str, data: list[str], reason: str | None) ->
     """A folder here is read; a name on the hub is told as the reason why rules on the data are skipped."""
     (tmp_path / "here").mkdir()
     (tmp_path / "here/a.json").write_text("[]")
-    run = started(tmp_path, "trl sft --config c.yaml", c=f"model_name_or_path: m\nuse_peft: true\n{text}")
+    run = started(tmp_path, "trl sft --config c.yaml", c=f"model_name_or_path: org/m\nuse_peft: true\n{text}")
     assert run.data == [name if name.startswith("org") else str(tmp_path / name) for name in data]
     assert run.because.get("data") == reason
+
+
+@pytest.mark.parametrize(("command", "said"), [("dpo", "for DPO"), ("grpo", "for GRPO"), ("online-dpo", "not named")])
+def test_records_for_other_trainers_are_not_judged_as_for_sft(tmp_path: Path, command: str, said: str) -> None:
+    """Preferences have no answer to learn: every record would be called wrong."""
+    (tmp_path / "here").mkdir()
+    run = started(tmp_path, f"trl {command} --model_name_or_path org/model --dataset_name here --use_peft")
+    assert run.data == []
+    assert said in run.because["data"]
+    chosen = ResolveOptions(isolated=True, launch=str(tmp_path / "t.sh"), data=["mine.json"])
+    assert resolve(chosen).run.data == ["mine.json"]
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ _NAMES = (
     "datasets",
     "test_datasets",
     "dataset_dir",
+    "dataset_name",
     "media_dir",
 )
 

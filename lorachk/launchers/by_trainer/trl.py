@@ -108,6 +108,8 @@ def complete(layers: Layers, given: dict[str, Found], environment: dict[str, str
     kind = _kind(layers.get("program"))
     if kind in _GENERATING or "num_generations" in given:
         _drop(layers, "max_length", "no record is cut to a length")
+    if kind != "sft":
+        _unjudged(layers, given, kind)
     if not launched:
         return
     version, transformers = used("trl", environment), used("transformers", environment)
@@ -160,6 +162,15 @@ def _length(layers: Layers, kind: str | None, version: str | None, why: str) -> 
         _drop(layers, "max_length", f"{program}.py sets it to None")
     elif kind in ("sft", "dpo", "kto", "reward") and at_least(version, "0.15"):
         layers.derive("max_length", 1024, why=why)
+
+
+def _unjudged(layers: Layers, given: dict[str, Found], kind: str | None) -> None:
+    """What lorachk says of TRL's records is said of those for SFT."""
+    named = {given[name].at for name in ("dataset_name", "datasets") if name in given}
+    if layers.get("data") and layers.origins.get("data") in named:
+        what = f"for {kind.upper()}" if kind else "of a trainer that is not named"
+        _drop(layers, "data", reason := f"records {what} are not judged, only those of trl sft")
+        layers.because["data"] = reason
 
 
 def _drop(layers: Layers, name: str, reason: str) -> None:
