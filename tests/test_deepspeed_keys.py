@@ -179,3 +179,25 @@ def test_a_folder_that_is_no_deepspeed(tmp_path: Path) -> None:
     (tmp_path / "runtime").mkdir()
     (tmp_path / "runtime/config.py").write_text("class DeepSpeedConfig(:\n")
     assert read_keys(tmp_path).blocks == {}
+
+
+def test_what_was_recorded_is_what_is_read_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recorded version is not read again, so that a stale record would go unnoticed."""
+    from lorachk.facts import deepspeed_keys
+
+    version = deepspeed("deepspeed").version if keys() else ""
+    recorded = deepspeed_keys._recorded()
+    if version not in recorded["versions"]:
+        pytest.skip(f"DeepSpeed {version} was not recorded")
+
+    def told() -> set[tuple[object, ...]]:
+        found = rows({"optimizer": {"type": "AdamW"}}, version)
+        return {(r["block"], r["name"], r["type"], r["strict"]) for r in found if r["current"]}
+
+    def cut() -> dict[str, Any]:
+        return {**recorded, "versions": ["x" if v == version else v for v in recorded["versions"]]}
+
+    before = told()
+    monkeypatch.setattr(deepspeed_keys, "_recorded", cut)
+    monkeypatch.setattr(deepspeed_keys, "_index", lambda *_: None)
+    assert {row[:2] for row in told()} == {row[:2] for row in before}
