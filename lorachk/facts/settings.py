@@ -8,7 +8,6 @@ from typing import Any
 
 from lorachk.facts.collector import Context, Row
 from lorachk.facts.tables import tables
-from lorachk.launchers.peft import LORA_FIELDS
 from lorachk.launchers.text import where
 from lorachk.launchers.values import Unknown
 from lorachk.run import FIELDS, Location, Run, Setting
@@ -29,7 +28,25 @@ _OF_MODEL = frozenset(
     }
 )
 # Fields that a script may leave to the program it starts.
-_OF_ADAPTER = frozenset({*LORA_FIELDS, "use_lora", "peft_type", "target_regex", "frozen_parameters"})
+_OF_ADAPTER = frozenset(
+    {
+        "use_lora",
+        "lora_r",
+        "lora_alpha",
+        "lora_dropout",
+        "lora_bias",
+        "target_modules",
+        "target_regex",
+        "modules_to_save",
+        "exclude_modules",
+        "peft_type",
+        "init_lora_weights",
+        "use_rslora",
+        "use_dora",
+        "ensure_weight_tying",
+        "frozen_parameters",
+    }
+)
 
 
 def collect(context: Context) -> None:
