@@ -197,3 +197,16 @@ def test_repair_reads_what_python_prints(value: Any) -> None:
     found = repair(printed, 0)
     assert found is not None
     assert found.value == plain
+
+
+def test_one_record_in_a_jsonl_file_is_a_record(tmp_path):
+    """Everybody tries a file with one record first; the trainers read it."""
+    path = tmp_path / "one.jsonl"
+    path.write_text('{"query": "a", "response": "b"}\n')
+    reader = Reader(path)
+    assert [item.value for item in reader] == [{"query": "a", "response": "b"}]
+    assert (reader.container, reader.fault) == ("lines", None)
+    path.write_text('{"data": [{"query": "a", "response": "b"}]}\n')
+    reader = Reader(path)
+    assert [item.value for item in reader] == [{"query": "a", "response": "b"}]
+    assert reader.fault is not None

@@ -129,7 +129,7 @@ class Reader:
 
     def _objects(self, stream: Stream, first: bytes, start: int) -> Iterator[Item]:
         """Lines, one object, or objects one after the other."""
-        if _is_lines(first, start):
+        if _is_lines(first, start, named=re.search(r"\.(jsonl|ndjson)\b", self.file.path) is not None):
             self.container, self.prefix = "lines", None
             yield from read_lines(stream, first, self.note)
             return
@@ -152,8 +152,11 @@ class Reader:
             self.note(Fault("the top level is one object, not a list of records", start, json=False))
 
 
-def _is_lines(first: bytes, start: int) -> bool:
-    """Whether a file that starts with a brace is JSON lines: its first line is a value, or its second starts one."""
+def _is_lines(first: bytes, start: int, *, named: bool) -> bool:
+    """Whether a file that starts with a brace is JSON lines: its first line is a value, or its second starts one.
+
+    `named`: its ending says so. A single line then is a record, unless it holds a list of them.
+    """
     end = first.find(b"\n", start)
     line = first[start : end if end >= 0 else None]
     rest = first[end + 1 :].lstrip(_WHITE) if end >= 0 else b""
@@ -166,6 +169,11 @@ def _is_lines(first: bytes, start: int) -> bool:
         value = decode(line.decode("utf-8", "replace"), 0).value
     except Malformed:
         return True
+    if named and isinstance(value, dict):
+        from lorachk.facts.records.dialect import shape
+
+        lists = (child for child in value.values() if isinstance(child, list))
+        return shape(value).dialect != "unknown" or not any(child and isinstance(child[0], dict) for child in lists)
     return isinstance(value, dict) and any(isinstance(value.get(k), list) for k in _CONVERSATION)
 
 
