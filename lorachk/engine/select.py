@@ -38,6 +38,7 @@ _READ_BY = frozenset(
         "environment",
     }
 )
+_OF_LAUNCH = {name for name, kind in FIELDS.items() if "dict" not in str(kind.type)} - _READ_BY
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,10 @@ def validated(selection: Selection, pages: Sequence[Page]) -> Selection:
 
 def interacts(page: Page) -> bool:
     """Whether `page` holds the records of a dataset against the way of launching, beyond who reads them and how."""
-    if page.reads & (DATA | REHEARSAL) != {"record"}:
+    looked_at = page.reads & (DATA | REHEARSAL)
+    if not looked_at or looked_at - {"record", "dataset"}:
         return False
-    return bool((set(re.findall(r"\w+", page.sql)) & FIELDS.keys()) - _READ_BY)
+    return bool(set(re.findall(r"\w+", page.sql)) & _OF_LAUNCH)
 
 
 def serves(command: str, page: Page, *, data: bool = False) -> bool:
