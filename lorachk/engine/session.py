@@ -51,7 +51,8 @@ def run_command(
     """
     started = time.monotonic()
     report = Report(command)
-    data = bool(resolved.run.data) or facts is not None
+    named = resolved.run.at("data")  # with a line: by a file; such a dataset is looked at by data and check
+    data = facts is not None or (bool(resolved.run.data) and (named is None or named.line is None))
     loaded = load_rules(rules, lambda page: serves(command, page, data=data))
     selection = validated(selection, [*loaded.pages, *(page for page, _ in loaded.broken)])
     pages = [page for page in loaded.pages if serves(command, page, data=data)]

@@ -56,8 +56,9 @@ def collect(context: Context) -> None:
     context.sink.add("source", [source._asdict() for source in context.sources])
     context.sink.add("argument", arguments(context.run))
     context.sink.add("resolved", resolved(context.run))
-    for field, reason in unstated(context.run):
-        context.sink.unknown(f"run.{field}", reason)
+    context.sink.add(
+        "unknown", [{"fact": f"run.{field}", "reason": reason} for field, reason in unstated(context.run)]
+    )
 
 
 def unstated(run: Run) -> Iterator[tuple[str, str]]:
