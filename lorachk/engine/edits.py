@@ -31,7 +31,10 @@ def _edit(given: dict[str, Any]) -> Edit:
 
 @dataclass
 class Mended:
-    """What became of the files: new texts by path, the findings that were mended, and edits that a person must make."""
+    """What became of the files: new texts by path, the findings that were mended, and edits that a person must make.
+
+    `by_hand` holds those of findings that are still there in the end.
+    """
 
     texts: dict[str, str] = field(default_factory=dict)
     originals: dict[str, str] = field(default_factory=dict)
@@ -51,15 +54,30 @@ def mend(judged: Callable[[], Report], *, with_unsafe: bool) -> Mended:
     for _ in range(_ROUNDS):
         with overlaid(work.texts):
             work.report = judged()
-        done = False
+        changed: list[Edit] = []
         for finding in work.report.findings:
             if not finding.edits or not (finding.safe or with_unsafe) or (finding.rule, finding.edits) in tried:
                 continue
+            if any(_meet(mine, other) for mine in finding.edits for other in changed):
+                continue  # made for what was there before that change; the next round tells whether it still is wanted
             tried.add((finding.rule, finding.edits))
-            done |= _make(work, finding)
-        if not done:
+            if _make(work, finding):
+                changed += finding.edits
+        if not changed:
             break
+    there = {(finding.rule, finding.edits) for finding in work.report.findings} if work.report else set()
+    work.by_hand = [(finding, edit) for finding, edit in work.by_hand if (finding.rule, finding.edits) in there]
     return work
+
+
+def _meet(one: Edit, other: Edit) -> bool:
+    """Whether two edits touch the same value, or one a value inside the other's."""
+
+    def inside(inner: str, outer: str) -> bool:
+        return inner == outer or inner.startswith(f"{outer}/")
+
+    touched = {one.pointer, one.target()}, {other.pointer, other.target()}
+    return one.path == other.path and any(inside(a, b) or inside(b, a) for a in touched[0] for b in touched[1])
 
 
 def _make(work: Mended, finding: Finding) -> bool:

@@ -25,7 +25,7 @@ from lorachk.fixes.settings import editor
 from lorachk.launchers.resolve import ResolveOptions, resolve
 from lorachk.run import Location, Run
 
-EDITABLE = frozenset({"run", "setting", "source", "argument", "resolved", "package"})  # made from the files alone
+_OF_FILES = frozenset({"run", "setting", "source", "argument", "resolved"})  # an edit cannot change rows that are given
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,12 @@ def run_examples(page: Page) -> list[Outcome]:
     runs = [(e, False) for e in page.bad] + [(e, True) for e in page.good]
     if not can_run(page):
         return [Outcome(page, example, good, None, skipped=True) for example, good in runs]
-    return [Outcome(page, example, good, _problem(page, example, good)) for example, good in runs]
+    mended: list[Example] = []
+    outcomes = [Outcome(page, example, good, _problem(page, example, good, mended)) for example, good in runs]
+    if page.brief.fix is not None and not mended and not any(outcome.problem for outcome in outcomes):
+        problem = "no bad example has a fix that could be made in its JSON, YAML or TOML file"
+        outcomes[0] = replace(outcomes[0], problem=problem)
+    return outcomes
 
 
 def can_run(page: Page) -> bool:
@@ -62,7 +67,8 @@ def can_run(page: Page) -> bool:
     return not page.reads & MODEL or find_spec("torch") is not None
 
 
-def _problem(page: Page, example: Example, good: bool) -> str | None:
+def _problem(page: Page, example: Example, good: bool, mended: list[Example]) -> str | None:
+    """What is wrong with an example; one whose files were really mended is added to `mended`."""
     try:
         report = judge_example(page, example)
     except UsageError as error:
@@ -76,22 +82,26 @@ def _problem(page: Page, example: Example, good: bool) -> str | None:
             return f"found, though it is good: {report.findings[0].message}"
         return f"skipped, not passed: {report.skipped[0].reason}" if report.skipped else None
     if report.findings:
-        return _unmended(page, example, report)
+        return _unmended(page, example, report, mended)
     return f"skipped, not found: {report.skipped[0].reason}" if report.skipped else "not found, though it is bad"
 
 
-def _unmended(page: Page, example: Example, report: Report) -> str | None:
-    """What is wrong with the page's fix: made in the bad example, it must leave nothing to find."""
-    if page.brief.fix is None:
-        return None
+def _unmended(page: Page, example: Example, report: Report, mended: list[Example]) -> str | None:
+    """What is wrong with the page's fix: made in the bad example, it must leave nothing to find but what has no fix."""
     edits = [edit for finding in report.findings for edit in finding.edits]
-    if not edits:
-        return "found, but the column 'fix' has no edit"
-    if any(editor(edit.path) is None for edit in edits) or _facts(page, example).keys() & EDITABLE:
-        return None  # a script is not written, and facts are no file
+    if page.brief.fix is None or not edits or _facts(page, example).keys() & _OF_FILES:
+        return None
+    if any(editor(edit.path) is None for edit in edits):
+        return None  # a script is not written
     with _files(page, example) as folder:
         work = mend(lambda: _judged(page, example, folder), with_unsafe=True)
-    left = work.report.findings if work.report else []
+    assert work.report
+    if work.report.internal_errors or work.report.broken:
+        return "after the fix the rule cannot be judged"
+    known = {finding.message for finding in report.findings if not finding.edits}
+    left = [finding for finding in work.report.findings if finding.edits or finding.message not in known]
+    if not left:
+        mended.append(example)
     return f"the fix leaves: {left[0].message}" if left else None
 
 

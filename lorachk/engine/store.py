@@ -28,6 +28,12 @@ _MACROS = (
             WHEN regexp_matches(lower(v), '\d\.?-?_?(post|rev|r)\d*') THEN 1 ELSE 0 END])""",
     "CREATE MACRO version_less(a, b) AS version_key(a) < version_key(b)",
     "CREATE MACRO gib(bytes) AS format('{:.1f} GiB', bytes / 1073741824.0)",
+    # Places for such changes: one only if the value stands under this name (a field of the run can come from another
+    # setting), the object around it, and the same file at another pointer.
+    "CREATE MACRO only_as(place, name) AS CASE WHEN ends_with((place).pointer, '/' || name) THEN place END",
+    "CREATE MACRO at_pointer(place, target) AS CASE WHEN (place).pointer IS NOT NULL THEN "
+    "{'path': (place).path, 'line': (place).line, 'col': (place).col, 'pointer': target} END",
+    "CREATE MACRO enclosing(place) AS at_pointer(place, regexp_replace((place).pointer, '/[^/]*$', ''))",
     # Changes of a setting's file, for a rule's column `fix`; `place` is where a value stands.
     *(
         f"CREATE MACRO {name} AS CASE WHEN (place).pointer IS NOT NULL THEN "

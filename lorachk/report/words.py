@@ -88,13 +88,17 @@ def short_fix(fix: str, limit: int = 300) -> str:
 
 def changes(findings: Sequence[Finding]) -> list[str]:
     """What --fix would do for these findings, and for scripts, which are not written, the flags to change."""
-    edits = [(edit, finding.safe) for finding in findings for edit in finding.edits]
-    if not edits:
+    if not any(finding.edits for finding in findings):
         return []
     from lorachk.fixes.settings import editor, told
 
-    by_hand = [sentence(told(edit)) for edit, _ in edits if editor(edit.path) is None]
-    made = [safe for edit, safe in edits if editor(edit.path) is not None]
+    made: list[bool] = []
+    by_hand: list[str] = []
+    for finding in (finding for finding in findings if finding.edits):
+        if all(editor(edit.path) for edit in finding.edits):  # all of them are made, or none
+            made.append(finding.safe)
+        else:
+            by_hand += [sentence(told(edit)) for edit in finding.edits]
     options = "--fix" if all(made) else "--fix --unsafe-fixes"
     return [*dict.fromkeys(by_hand), *([f"`{options}` makes the change in the file"] if made else [])]
 
