@@ -50,24 +50,29 @@ def mend(judged: Callable[[], Report], *, with_unsafe: bool) -> Mended:
     none of them.
     """
     work = Mended()
-    tried: set[tuple[str, tuple[Edit, ...]]] = set()
+    tried: set[str] = set()
     for _ in range(_ROUNDS):
         with overlaid(work.texts):
             work.report = judged()
         changed: list[Edit] = []
         for finding in work.report.findings:
-            if not finding.edits or not (finding.safe or with_unsafe) or (finding.rule, finding.edits) in tried:
+            if not finding.edits or not (finding.safe or with_unsafe) or _key(finding) in tried:
                 continue
             if any(_meet(mine, other) for mine in finding.edits for other in changed):
                 continue  # made for what was there before that change; the next round tells whether it still is wanted
-            tried.add((finding.rule, finding.edits))
+            tried.add(_key(finding))
             if _make(work, finding):
                 changed += finding.edits
         if not changed:
             break
-    there = {(finding.rule, finding.edits) for finding in work.report.findings} if work.report else set()
-    work.by_hand = [(finding, edit) for finding, edit in work.by_hand if (finding.rule, finding.edits) in there]
+    there = {_key(finding) for finding in work.report.findings} if work.report else set()
+    work.by_hand = [(finding, edit) for finding, edit in work.by_hand if _key(finding) in there]
     return work
+
+
+def _key(finding: Finding) -> str:
+    """What tells a change from another one; its values may be objects, which have no hash."""
+    return f"{finding.rule} {finding.edits!r}"
 
 
 def _meet(one: Edit, other: Edit) -> bool:
