@@ -18,6 +18,7 @@ from lorachk.facts.tables import LOCATION, Column, Table, tables
 if TYPE_CHECKING:
     import duckdb
 
+_CONTENT = "to_json(content)::VARCHAR"
 # Rules may use these; `docs` in README. A version's key is its release padded to six numbers, then -1 for a dev, alpha,
 # beta or release candidate, 0 for a release, 1 for a post release (PEP 440 order, local part ignored).
 _MACROS = (
@@ -36,14 +37,14 @@ _MACROS = (
     "CREATE MACRO enclosing(place) AS at_pointer(place, regexp_replace((place).pointer, '/[^/]*$', ''))",
     # Changes of a setting's file, for a rule's column `fix`; `place` is where a value stands.
     *(
-        f"CREATE MACRO {name} AS CASE WHEN (place).pointer IS NOT NULL THEN "
+        f"CREATE MACRO {name} AS CASE WHEN (place).pointer IS NOT NULL{given} THEN "
         f"{{'operation': '{operation}', 'place': place, 'value': {value}, 'key': {key}}} END"
-        for name, operation, value, key in (
-            ("replacing(place, content)", "replace", "to_json(content)::VARCHAR", "NULL::VARCHAR"),
-            ("removing(place)", "remove", "NULL::VARCHAR", "NULL::VARCHAR"),
-            ("adding(place, name, content)", "add", "to_json(content)::VARCHAR", "name::VARCHAR"),
-            ("renaming(place, name)", "rename", "NULL::VARCHAR", "name::VARCHAR"),
-            ("moving(place, target)", "move", "NULL::VARCHAR", "target::VARCHAR"),
+        for name, operation, value, key, given in (  # what is not known is not written
+            ("replacing(place, content)", "replace", _CONTENT, "NULL::VARCHAR", " AND content IS NOT NULL"),
+            ("removing(place)", "remove", "NULL::VARCHAR", "NULL::VARCHAR", ""),
+            ("adding(place, name, content)", "add", _CONTENT, "name::VARCHAR", " AND content IS NOT NULL"),
+            ("renaming(place, name)", "rename", "NULL::VARCHAR", "name::VARCHAR", " AND name IS NOT NULL"),
+            ("moving(place, target)", "move", "NULL::VARCHAR", "target::VARCHAR", " AND target IS NOT NULL"),
         )
     ),
     "CREATE MACRO plural(n, word) AS format('{:d} {}{}', n::BIGINT, word, CASE WHEN n = 1 THEN '' ELSE 's' END)",
