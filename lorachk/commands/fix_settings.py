@@ -13,7 +13,7 @@ from lorachk.commands.options import require_input, resolve_options
 from lorachk.engine.edits import Mended, mend, unsafe_left, write
 from lorachk.engine.finding import Finding, Report
 from lorachk.errors import UsageError
-from lorachk.fixes.settings import told
+from lorachk.fixes.settings import editor, told
 from lorachk.launchers.resolve import resolve
 from lorachk.report.escape import no_commands, visible
 
@@ -76,7 +76,8 @@ def _summary(work: Mended, files: list[str]) -> str:
     lines = [f"mended {', '.join(files)}"] if files else []
     lines += [f"  {_named(finding)}" for finding in work.mended]
     if work.by_hand:
-        lines.append("to be done by hand, since scripts are not changed:")
+        scripts = all(any(editor(edit.path) is None for edit in finding.edits) for finding, _ in work.by_hand)
+        lines.append(f"to be done by hand{', since scripts are not changed' if scripts else ''}:")
         lines += [f"  {finding.rule}  {told(edit)}" for finding, edit in work.by_hand]
     if not work.mended and not work.by_hand:
         lines.append("nothing that lorachk could mend was found")

@@ -74,7 +74,7 @@ def _dumped(yaml: Any, document: Any) -> str:
 def _make(document: Any, edit: Edit) -> None:
     *path, last = keys(edit.pointer)
     if edit.operation == "add":
-        _add(document, path, last, edit.value)
+        _add(document, path, last, _scalars(edit.value, edit.path))
         return
     parent = document
     for key in path:
@@ -82,7 +82,7 @@ def _make(document: Any, edit: Edit) -> None:
     name = int(last) if isinstance(parent, list) else last
     value = parent[name]
     if edit.operation == "replace":
-        parent[name] = edit.value
+        parent[name] = _scalars(edit.value, edit.path)
         return
     if edit.operation == "rename":
         if edit.key in parent:
@@ -98,6 +98,23 @@ def _make(document: Any, edit: Edit) -> None:
     if edit.operation == "move":
         *path, last = keys(edit.target())
         _add(document, path, last, value)
+
+
+def _scalars(value: Any, path: str) -> Any:
+    """A value with quotes around texts that a trainer would read as something else: no, 1e-4, null."""
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+    if isinstance(value, dict):
+        return {key: _scalars(part, path) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_scalars(part, path) for part in value]
+    if not isinstance(value, str):
+        return value
+    try:
+        plain = parse_yaml(f"- {value}\n", path).value == [value]
+    except UsageError:
+        plain = False
+    return value if plain else DoubleQuotedScalarString(value)
 
 
 def _add(document: Any, path: list[str], last: str, value: Any) -> None:
