@@ -89,7 +89,7 @@ class _Place(NamedTuple):
 
 def scan(tree: ast.Module) -> Scanned:
     """The rows (kind, owner, subject, name, value, keywords, positional, line, col) of one parsed file."""
-    names, modules = _imports(tree)
+    names, modules = imported(tree)
     scanner = _Scanner(names)
     # An explicit stack: a long chain of operators would exhaust Python's own.
     stack = [_Place(tree)]
@@ -101,7 +101,7 @@ def scan(tree: ast.Module) -> Scanned:
     return Scanned(scanner.rows, modules)
 
 
-def _imports(tree: ast.Module) -> tuple[dict[str, str], list[str]]:
+def imported(tree: ast.Module) -> tuple[dict[str, str], list[str]]:
     """Local name to what it means, and the modules that are imported."""
     names: dict[str, str] = {}
     modules: list[str] = []
@@ -216,24 +216,29 @@ class _Scanner:
             self._add("redraw", handler, place, name="except", value=caught or None)
 
     def dotted(self, node: ast.AST) -> str:
-        """`a.b(...).c[...]` as `a.b().c[]`, with the first name as it was imported; empty for anything else."""
-        parts: list[str] = []
-        while True:
-            match node:
-                case ast.Attribute(value=value, attr=attr):
-                    parts.append(f".{attr}")
-                    node = value
-                case ast.Call(func=func):
-                    parts.append("()")
-                    node = func
-                case ast.Subscript(value=value):
-                    parts.append("[]")
-                    node = value
-                case ast.Name(id=name):
-                    parts.append(self.names.get(name, name))
-                    return "".join(reversed(parts))
-                case _:
-                    return "".join(reversed(parts)).lstrip(".")
+        """The full name of what is called or assigned to."""
+        return dotted_name(node, self.names)
+
+
+def dotted_name(node: ast.AST, names: Mapping[str, str]) -> str:
+    """`a.b(...).c[...]` as `a.b().c[]`, with the first name as it was imported; empty for anything else."""
+    parts: list[str] = []
+    while True:
+        match node:
+            case ast.Attribute(value=value, attr=attr):
+                parts.append(f".{attr}")
+                node = value
+            case ast.Call(func=func):
+                parts.append("()")
+                node = func
+            case ast.Subscript(value=value):
+                parts.append("[]")
+                node = value
+            case ast.Name(id=name):
+                parts.append(names.get(name, name))
+                return "".join(reversed(parts))
+            case _:
+                return "".join(reversed(parts)).lstrip(".")
 
 
 def literal(node: ast.AST) -> str | None:

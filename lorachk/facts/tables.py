@@ -369,6 +369,24 @@ _DECLARED = (
         place=(LOCATION, "where it stands"),
     ),
     _table(
+        "model_code",
+        "one thing that the Python files of the model's folder do (remote code), read off their source; none without",
+        kind=(
+            _TEXT,
+            "module (a file that was read), class (one that an auto class loads), call (random initialisation or "
+            "loading of weights), data-write (x.data[...] = ...)",
+        ),
+        owner=(_TEXT, "class and method, or function, it stands in: Resampler.__init__"),
+        subject=(_TEXT, "what is called or assigned to, by its full name; the base of a class outside the folder"),
+        name=(_TEXT, "last part of that, or the name of the class"),
+        keywords=(_LIST, "names of a call's keyword arguments; the auto classes of a class"),
+        initial=(_FLAG, "it runs when the model is made: in __init__, or in what that calls in the same file"),
+        plain=(_FLAG, "called by a bare name; transformers leaves out torch.nn.init.x(...), and not such a name"),
+        embeddings=(_FLAG, "class: get_input_embeddings() finds the embedding; NULL when that cannot be told"),
+        file=(_TEXT, "the file"),
+        place=(LOCATION, "where it stands"),
+    ),
+    _table(
         "ds_key",
         "one key that DeepSpeed reads from its file, in the version the run will use or in another",
         block=(_TEXT, "pointer of the block it belongs to; empty for the top level"),
