@@ -119,12 +119,17 @@ lr = 1e-4
 """
 
 
+MOVED = ("fp16 = true # why\nlr = 1e-4\n", "lr = 1e-4\nhalf = true # why\n")
+
+
 @pytest.mark.parametrize(
     ("edit", "before", "after"),
     [
         (Edit("replace", "lorachk.toml", "/run/args/fp16", False), "fp16 = true # why", "fp16 = false # why"),
         (Edit("replace", "lorachk.toml", "/run/num_gpus", 8), "num_gpus = 3", "num_gpus = 8"),
         (Edit("rename", "lorachk.toml", "/run/args/lr", key="learning_rate"), "lr = 1e-4", "learning_rate = 1e-4"),
+        (Edit("rename", "lorachk.toml", "/run/args/fp16", key="bf16"), "fp16 = true # why", "bf16 = true # why"),
+        (Edit("move", "lorachk.toml", "/run/args/fp16", key="/run/args/half"), *MOVED),
         (Edit("remove", "lorachk.toml", "/run/args/fp16"), "fp16 = true # why\n", ""),
         (Edit("add", "lorachk.toml", "/run/args/bf16", True), "lr = 1e-4\n", "lr = 1e-4\nbf16 = true\n"),
     ],
@@ -154,6 +159,7 @@ lr: 1e-4
     ("edit", "before", "after"),
     [
         (Edit("replace", "x.yaml", "/bf16", True), "bf16: 'no'\n", "bf16: true\n"),
+        (Edit("replace", "x.yaml", "/lora/r", "no"), "    r: 8  # rank\n", '    r: "no" # rank\n'),
         (Edit("replace", "x.yaml", "/lora/r", 16), "    r: 8  # rank\n", "    r: 16 # rank\n"),
         (Edit("rename", "x.yaml", "/lr", key="learning_rate"), "lr: 1e-4\n", "learning_rate: 1e-4\n"),
         (Edit("remove", "x.yaml", "/lr"), "lr: 1e-4\n", ""),
@@ -316,3 +322,51 @@ def test_a_yaml_launch_file_is_mended_where_it_is(house: Path) -> None:
     arguments = ["model", "--launch", "x.yaml", "--rules", "rules", "--select", "X101", "--isolated", "--fix"]
     assert main(arguments) == 0
     assert (house / "x.yaml").read_text() == text.replace("stage: 3", "stage: 2")
+
+
+BOTH = """\
+---
+code: X102
+name: stage-asked-for
+severity: warning
+fix: safe
+---
+# A stage
+
+It is better not to ask.
+
+## Fix
+Leave it out.
+
+## Check
+```sql
+SELECT 'a stage' AS message, place AS at, removing(enclosing(place)) AS fix FROM setting WHERE name = 'stage'
+```
+
+## Bad: three
+```json ds.json
+{"zero_optimization": {"stage": 3}, "steps_per_print": 1}
+```
+
+## Good: none
+```json ds.json
+{"steps_per_print": 1}
+```
+"""
+
+
+def test_two_fixes_of_one_value_are_not_both_made(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The second was thought of for what the first has changed; what is left is looked at once more, and none is told
+    to be done by hand that is done."""
+    page(house)
+    (house / "rules/X102-stage-asked-for.md").write_text(BOTH)
+    assert main(["model", "--config", "ds.json", "--rules", "rules", "--select", "X", "--isolated", "--fix"]) == 0
+    assert json.loads((house / "ds.json").read_text()) == {}
+    assert "by hand" not in capsys.readouterr().out
+
+
+def test_a_page_whose_fix_is_never_made_fails_its_test(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A column that is always NULL, or only told for scripts, was never tried: its author learns that."""
+    page(house, value="NULL")
+    assert main(["rules", "test", "rules"]) == 1
+    assert "no bad example has a fix that could be made" in capsys.readouterr().out

@@ -57,9 +57,11 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 def _patch(finding: Finding) -> dict[str, Any]:
     """The edits that mend it, as RFC 6902 operations per file; the operations of a script's file name its flags."""
+    from lorachk.fixes.settings.patch import operations
+
     paths = dict.fromkeys(edit.path for edit in finding.edits)
     files = [
-        {"path": path, "operations": [op for edit in finding.edits if edit.path == path for op in edit.patch()]}
+        {"path": path, "operations": operations(path, [edit for edit in finding.edits if edit.path == path])}
         for path in paths
     ]
     return {"safe": finding.safe, "files": files}

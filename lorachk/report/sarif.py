@@ -85,10 +85,43 @@ def _result(finding: Finding, index: dict[str, int], fingerprint: str, options: 
         "locations": [_location(p, options) for p in finding.places[:_PLACES]] or [_location(Place(), options)],
         "partialFingerprints": {"lorachkFinding/v1": fingerprint, "primaryLocationLineHash": f"{fingerprint[:16]}:1"},
     }
+    if finding.edits and (fix := _fix(finding, options)):
+        result["fixes"] = [fix]
     if finding.total:
         result["occurrenceCount"] = max(finding.count, 1)
         result["properties"] = {"count": finding.count, "total": finding.total, "of": finding.of}
     return result
+
+
+def _fix(finding: Finding, options: Options) -> dict[str, Any] | None:
+    """The edits as what to put where in the files; None when one of them cannot be made, as in a script."""
+    from lorachk.fixes.settings.patch import replacements
+
+    changes = []
+    for path in dict.fromkeys(edit.path for edit in finding.edits):
+        regions = replacements(path, [edit for edit in finding.edits if edit.path == path])
+        if not regions:
+            return None
+        changes.append(
+            {
+                "artifactLocation": _artifact(path, options),
+                "replacements": [
+                    {
+                        "deletedRegion": dict(
+                            zip(
+                                ("startLine", "startColumn", "endLine", "endColumn"),
+                                (*one.start, *one.end),
+                                strict=True,
+                            )
+                        ),
+                        "insertedContent": {"text": one.text},
+                    }
+                    for one in regions
+                ],
+            }
+        )
+    text = "lorachk --fix makes this change." if finding.safe else "lorachk --fix --unsafe-fixes makes this change."
+    return {"description": _message(text), "artifactChanges": changes, "properties": {"safe": finding.safe}}
 
 
 def _location(place: Place, options: Options) -> dict[str, Any]:

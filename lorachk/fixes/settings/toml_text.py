@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
+from lorachk.errors import UsageError
 from lorachk.fixes.settings import CannotEdit, Edit, applied, keys
 
 
@@ -15,13 +18,41 @@ def edited(text: str, edit: Edit) -> str:
     try:
         document: Any = tomlkit.parse(text)
         before = document.unwrap()
-        _make(document, edit)
-        changed = tomlkit.dumps(document)
+        changed = _renamed(text, edit)
+        if changed is None:
+            _make(document, edit)
+            changed = tomlkit.dumps(document)
         if tomlkit.parse(changed).unwrap() != applied(before, edit):  # a table that only held another one is gone
             raise CannotEdit("the file is set in a way that would not be kept")
-    except (TOMLKitError, KeyError, IndexError, TypeError, ValueError) as error:
+    except (TOMLKitError, UsageError, KeyError, IndexError, TypeError, ValueError) as error:
         raise CannotEdit(str(error)) from None
     return changed
+
+
+def _renamed(text: str, edit: Edit) -> str | None:
+    """The text with another key where it stands, when key and value begin on one line; tomlkit would put it last."""
+    from lorachk.launchers.toml_positions import parse_toml
+
+    if edit.operation != "rename":
+        return None
+    document = parse_toml(text, edit.path)
+    if edit.target() in document.places:
+        raise CannotEdit(f"{edit.key} is there already")
+    line, _ = document.places.get(edit.pointer, (0, 0))
+    lines = text.splitlines(keepends=True)
+    name = re.escape(keys(edit.pointer)[-1])
+    if not line or not (found := re.match(rf"""\s*(["']?){name}\1(?=\s*=)""", lines[line - 1])):
+        return None
+    key = str(edit.key) if re.fullmatch(r"[\w-]+", str(edit.key), re.ASCII) else json.dumps(edit.key)
+    indent = lines[line - 1][: len(found[0]) - len(found[0].lstrip())]
+    lines[line - 1] = indent + key + lines[line - 1][found.end() :]
+    return "".join(lines)
+
+
+def _item(parent: Any, name: Any) -> Any:
+    """A value with its comment, which plain indexing leaves behind for true and false."""
+    container = getattr(parent, "value", parent)
+    return container.item(name) if hasattr(container, "item") else parent[name]
 
 
 def _make(document: Any, edit: Edit) -> None:
@@ -37,7 +68,7 @@ def _make(document: Any, edit: Edit) -> None:
         _ = parent[name]
         parent[name] = edit.value
         return
-    value = parent[name]  # with its comment
+    value = _item(parent, name)
     if edit.operation == "rename" and str(edit.key) in parent:
         raise CannotEdit(f"{edit.key} is there already")
     del parent[name]
