@@ -135,6 +135,7 @@ COLLECTORS: tuple[Collector, ...] = (
     Collector(("registry",), "lorachk.facts.registry:collect"),
     Collector(("script",), "lorachk.facts.script:collect"),
     Collector(("model_code",), "lorachk.facts.model_code:collect"),
+    Collector(("checkpoint",), "lorachk.facts.checkpoint:collect"),
     Collector(("ds_key",), "lorachk.facts.deepspeed_keys:collect"),
     Collector(("ds_value",), "lorachk.facts.ds_values:collect"),
     Collector(("package",), "lorachk.facts.packages:collect"),

@@ -13,6 +13,7 @@ from lorachk.launchers.trainers import BITS, INVERTED, aliases
 from lorachk.launchers.values import Found, Unknown, as_bool, as_int
 
 _PATHS = {"deepspeed", "image_root", "output_dir"}
+_NO_PATHS = {"", "true", "false", "none", "null"}  # of resume_from_checkpoint
 
 
 def argument_fields(
@@ -88,6 +89,8 @@ def _place(field: str, entry: Found, folder: str) -> Found:
     if field in ("data", "eval_data"):
         files = value if isinstance(value, list) else [value]
         return entry._replace(value=[inside(folder, str(file)) for file in files])
+    if field == "resume_from_checkpoint" and str(value).lower() not in _NO_PATHS:
+        return entry._replace(value=inside(folder, str(value)))
     if field in _PATHS:
         return entry._replace(value=_deepspeed(value, folder) if field == "deepspeed" else inside(folder, str(value)))
     return entry
