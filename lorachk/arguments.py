@@ -80,7 +80,8 @@ def parser() -> Parser:
     sub.add_argument("--no-train", action="store_true", help="leave the rehearsal out (its rules are skipped)")
     _mending(sub)
 
-    sub = add("compare", "two launches side by side: what they do differently, and where each value comes from", run, model)
+    text = "two launches side by side: what they do differently, and where each value comes from"
+    sub = add("compare", text, run, model)
     sub.add_argument("left", metavar="A", help="launch script, YAML, lorachk.toml or DeepSpeed file")
     sub.add_argument("right", metavar="B", help="the other one; options hold for both")
     sub.add_argument("--all", action="store_true", help="also what is the same")
@@ -188,9 +189,8 @@ def _run_options() -> Parser:
     group.add_argument("--isolated", action="store_true", help="do not look for lorachk.toml in this folder")
     group.add_argument("--model", metavar="DIR|NAME", help="folder with config.json, or hub name")
     group.add_argument("--tokenizer", metavar="DIR", help="folder with tokenizer.json; else the model's")
-    group.add_argument(
-        "--requirements", metavar="FILE", help="versions the run will use: requirements.txt, uv.lock, environment.yml ..."
-    )
+    text = "versions the run will use: requirements.txt, uv.lock, environment.yml ..."
+    group.add_argument("--requirements", metavar="FILE", help=text)
     group.add_argument("--family", metavar="NAME", help="model family, when it cannot be told from the model")
     group.add_argument("--trainer", metavar="NAME", help="trainer that reads the files: minicpmv, hf, ...")
     group.add_argument("--image-root", metavar="DIR", help="folder that image paths are joined to")

@@ -24,7 +24,7 @@ _SHOWS = {
     "check": ("dataset", "record", "image", "gpu", "fit", "memory", "rehearsal", "step", "saved"),
 }
 # What of these is not known is told by the rules that are skipped for it.
-_TOLD_BY_RULES = frozenset({"run", "host"})
+_TOLD_BY_RULES = frozenset({"run", "package", "host", "gpu", "tool", "environment", "script", "model_code"})
 _ROWS_SHOWN = ("dataset", "gpu", "fit", "memory", "rehearsal", "step", "saved", "run")
 
 

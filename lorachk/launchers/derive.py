@@ -41,6 +41,10 @@ def derive(
     if launched and not (layers.get("deepspeed") or "deepspeed" in layers.unknown):
         for name, value in (("zero_stage", 0), ("offload_optimizer", "none"), ("offload_param", "none")):
             layers.derive(name, value, why="no DeepSpeed file is named")
+    if launched and "zero_stage" not in layers.unknown:  # else accelerate's own configuration may ask for it
+        layers.derive("fsdp", False, why="nothing asks for FSDP")
+    if launched and trainer in trainers.NO_NEW_TOKENS:
+        layers.derive("resize_vocab", False, why=f"{trainer} adds no tokens")
     _bucket(layers)
     _ranks(layers)
     for name in ("load_in_4bit", "load_in_8bit"):

@@ -268,6 +268,9 @@ DEFAULT_TARGET: dict[str, str | list[str]] = {
     "fastchat": ["q_proj", "v_proj"],
 }
 
+# These leave the tokenizer and the embedding as they are.
+NO_NEW_TOKENS = {"minicpmv", "vlm-r1", "qwen-vl", "qwen-vl-chat", "qwen-vl-series"}
+
 # These call enable_input_require_grads() when they checkpoint, with and without LoRA.
 INPUT_GRADS = {"llava", "qwen-vl", "qwen-vl-series", "fastchat"}
 
