@@ -1,15 +1,15 @@
-"""One rank of a script that calls deepspeed.initialize itself; prints how the first steps of each MODE ended.
+"""One rank of a script that calls deepspeed.initialize itself: run(mode) tells how the first steps ended.
 
-Started as `python -m torch.distributed.run --nproc_per_node 1 bare.py MODE...`: "auto" that no Trainer fills in (Z105,
-Z231), and an optimizer of the script under ZeRO-Offload (Z109).
+    python runner.py bare 1:150:MODE
+
+"auto" that no Trainer fills in (Z105, Z231), and an optimizer of the script under ZeRO-Offload (Z109).
 """
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Any
 
+import deepspeed
 import torch
 
 NUMBERS = {"train_micro_batch_size_per_gpu": 1, "gradient_accumulation_steps": 1}
@@ -47,10 +47,8 @@ MODES: dict[str, dict[str, Any]] = {
 }
 
 
-def train(mode: str) -> str:
+def run(mode: str) -> str:
     """Two steps of a linear layer; gives ok with the precision and bucket that DeepSpeed took."""
-    import deepspeed
-
     config = MODES[mode]
     model = torch.nn.Linear(8, 8)
     own = None if "optimizer" in config else torch.optim.AdamW(model.parameters())
@@ -61,16 +59,3 @@ def train(mode: str) -> str:
         engine.backward(loss)
         engine.step()
     return f"ok bf16={engine.bfloat16_enabled()} bucket={engine.zero_reduce_bucket_size()}"
-
-
-if __name__ == "__main__":
-    import deepspeed
-
-    for mode in sys.argv[1:]:
-        try:
-            outcome = train(mode)
-        except Exception as error:
-            outcome = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        if os.environ["RANK"] == "0":
-            print(f"OUTCOME deepspeed {deepspeed.__version__} {mode}: {outcome[:260]}", flush=True)
-    os._exit(0)

@@ -1,25 +1,23 @@
 """One rank of a tiny LoRA run whose end is looked at: what was saved, and whether the ranks still agree.
 
-    python -m torch.distributed.run --nproc_per_node 2 script_worker.py CASE
+    python runner.py script_worker 2:150:MODE
 
-CASE: save-plain, save-gather (ZeRO-3, without and with stage3_gather_16bit_weights_on_model_save), save-plain-modules,
-save-gather-modules (an embedding in modules_to_save besides), bypass-ddp, argument-ddp (compute_loss runs self.model or
-the model it is given), signature (compute_loss without num_items_in_batch), step-signature (training_step without it),
-adalora-reentrant, adalora-plain (under DDP, not looking for unused parameters).
+MODE: save-plain, save-gather (ZeRO-3, without and with stage3_gather_16bit_weights_on_model_save), save-plain-modules,
+save-gather-modules (an LM head in modules_to_save besides); merge-zero2, merge-zero3, merge-zero3-all,
+merge-zero3-gathered (merge_and_unload after the training; LoRA's matrices in pieces as well; in GatheredParameters);
+bypass-ddp, argument-ddp (compute_loss runs self.model or the model it is given); signature (compute_loss without
+num_items_in_batch), step-signature (training_step without it).
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
-import traceback
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import AdaLoraConfig, LoraConfig, get_peft_model
+from peft import LoraConfig, get_peft_model
 from torch.utils.data import Dataset
 from transformers import Qwen2Config, Qwen2ForCausalLM, Trainer, TrainingArguments
 
@@ -75,18 +73,24 @@ TRAINERS: dict[str, type[Trainer]] = {
 }
 
 
-def run(case: str) -> str:
-    """Two steps on CPU; what came of it in a few words."""
-    zero3 = {
+def ds_config(stage: int, gather: bool, whole: int = 0) -> dict[str, Any]:
+    """The DeepSpeed file; parameters below `whole` elements stay whole, by default all of a tiny model's."""
+    return {
         "zero_optimization": {
-            "stage": 3,
-            "stage3_param_persistence_threshold": 0,
-            "stage3_gather_16bit_weights_on_model_save": "gather" in case,
+            "stage": stage,
+            "stage3_param_persistence_threshold": whole,
+            "stage3_gather_16bit_weights_on_model_save": gather,
         },
         "bf16": {"enabled": True},
         "train_micro_batch_size_per_gpu": "auto",
         "gradient_accumulation_steps": "auto",
     }
+
+
+def run(mode: str) -> str:
+    """Two steps on CPU; what came of it in a few words."""
+    zero = mode.startswith(("save", "merge"))
+    whole_below = 1000 if mode == "merge-zero3" else 0  # between LoRA's matrices and those of the model
     output = tempfile.mkdtemp()
     arguments = TrainingArguments(
         output_dir=output,
@@ -94,45 +98,47 @@ def run(case: str) -> str:
         max_steps=2,
         learning_rate=1e-2,
         use_cpu=True,
-        deepspeed=zero3 if case.startswith("save") else None,
-        bf16=case.startswith("save"),
+        deepspeed=ds_config(2 if "zero2" in mode else 3, "gather" in mode, whole_below) if zero else None,
+        bf16=zero,
         optim="adamw_torch",
         report_to=[],
         save_strategy="no",
         disable_tqdm=True,
-        gradient_checkpointing=case.startswith("adalora"),
-        gradient_checkpointing_kwargs={"use_reentrant": case.endswith("reentrant")},
-        ddp_find_unused_parameters=False if case.startswith("adalora") else None,
     )
-    config = Qwen2Config(
-        vocab_size=64,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-    )
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
     torch.manual_seed(0)
-    if case.startswith("adalora"):
-        adapted = get_peft_model(
-            Qwen2ForCausalLM(config),
-            AdaLoraConfig(init_r=4, target_r=2, total_step=4, tinit=1, tfinal=1, target_modules=["q_proj"]),
-        )
-        Trainer(model=adapted, args=arguments, train_dataset=Tokens()).train()
-        return "ok"
-    whole = ["embed_tokens"] if "modules" in case else None
-    adapted = get_peft_model(
-        Qwen2ForCausalLM(config), LoraConfig(r=4, target_modules=["q_proj", "v_proj"], modules_to_save=whole)
-    )
-    trainer = TRAINERS.get(case, Trainer)(model=adapted, args=arguments, train_dataset=Tokens())
-    if case.startswith("save"):
+    model = Qwen2ForCausalLM(Qwen2Config(vocab_size=64, num_key_value_heads=2, tie_word_embeddings=False, **sizes))
+    whole = ["lm_head"] if "modules" in mode else None
+    adapted = get_peft_model(model, LoraConfig(r=4, target_modules=["q_proj", "v_proj"], modules_to_save=whole))
+    trainer = TRAINERS.get(mode, Trainer)(model=adapted, args=arguments, train_dataset=Tokens())
+    if zero:
         # DeepSpeed drops the empty parameter group, and the scheduler of torch 2.13 then stops; the rate is no matter
         torch.optim.lr_scheduler.LRScheduler._update_lr = keep_rate  # type: ignore[method-assign]
     trainer.train()
-    if case.startswith("save"):
+    if mode.startswith("save"):
         trainer.save_model(output)
-        return saved(Path(output) / "adapter_model.safetensors")
+        return saved(Path(output) / "adapter_model.safetensors") if os.environ["RANK"] == "0" else "ok"
+    if mode.startswith("merge"):
+        return merged(adapted, "gathered" in mode)
     return agreement(adapted)
+
+
+def merged(adapted: Any, gathered: bool) -> str:
+    """Merge the adapter; `ok`, or that the merged weights are those of the base model."""
+    from deepspeed.zero import GatheredParameters
+
+    weight = next(m for n, m in adapted.named_modules() if n.endswith("layers.0.self_attn.q_proj")).base_layer.weight
+
+    def value() -> torch.Tensor:
+        with GatheredParameters([weight]):
+            return weight.detach().clone()
+
+    before = value()
+    # what is changed in here is given up at its end, without modifier_rank
+    with GatheredParameters(list(adapted.parameters()) if gathered else []):
+        adapted.merge_and_unload()
+        after = weight.detach().clone() if gathered else value()
+    return "the adapter is lost: merged weights are the base model's" if torch.equal(before, after) else "ok"
 
 
 def keep_rate(scheduler: Any, *_: Any) -> None:
@@ -149,7 +155,8 @@ def saved(file: Path) -> str:
     with safe_open(file, "pt") as tensors:
         shapes = {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118
     empty = [name for name, shape in shapes.items() if 0 in shape]
-    return f"{file.stat().st_size} bytes, {len(shapes)} tensors, {len(empty)} empty {empty[:1]}"
+    told = f"{file.stat().st_size} bytes, {len(shapes)} tensors, {len(empty)} empty {empty[:1] or ''}".strip()
+    return told if empty or not shapes else f"ok {told}"
 
 
 def agreement(model: torch.nn.Module) -> str:
@@ -159,22 +166,4 @@ def agreement(model: torch.nn.Module) -> str:
     torch.distributed.broadcast(first, 0)
     difference = (mine - first).abs().max()
     torch.distributed.all_reduce(difference, torch.distributed.ReduceOp.MAX)
-    return "ranks agree" if difference.item() == 0 else f"ranks differ by {difference.item():.3g}"
-
-
-if __name__ == "__main__":
-    import peft
-    import transformers
-
-    try:
-        communication = import_module("deepspeed.comm.torch")
-        # the shared-memory extension takes minutes to build, and two ranks wait for each other's lock
-        communication.build_shm_op = lambda: None  # type: ignore[attr-defined]
-        outcome = run(sys.argv[1])
-    except Exception as error:
-        traceback.print_exc()
-        outcome = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    if os.environ["RANK"] == "0":
-        versions = f"transformers {transformers.__version__}, peft {peft.__version__}"
-        print(f"OUTCOME {versions}, {sys.argv[1]}: {outcome[:300]}", flush=True)
-    os._exit(0)  # the other rank may wait in a collective for ever
+    return "ok ranks agree" if difference.item() == 0 else f"ranks differ by {difference.item():.3g}"

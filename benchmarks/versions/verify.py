@@ -1,155 +1,162 @@
 """Run the failures that depend on a library's version against those versions, on CPU ranks.
 
-    python benchmarks/versions/verify.py            # everything below, about a minute each on a machine at rest
-    python benchmarks/versions/verify.py Z114 Z101  # the cases of these rules
-    python benchmarks/versions/verify.py 0.18.9     # those with this version in their environment
+    python benchmarks/versions/verify.py                 # every case
+    python benchmarks/versions/verify.py Z114 Z101       # the cases of these rules
+    python benchmarks/versions/verify.py 0.18.9          # those with this version in their environment
+    python benchmarks/versions/verify.py --list
+    python benchmarks/versions/verify.py --record        # writes results.json beside this file
 
-Each set of versions gets a bare virtual environment that borrows everything else from the one this runs in, so that all
-but the named versions are the same. Exit code 1 when a version does not do what rules/ says of it.
+The first run installs old versions (environments.py: kept in ~/.cache/lorachk-versions or $LORACHK_VERSIONS); later
+ones take a few minutes. Exit code 1 when a version does not do what rules/ says of it.
 """
 
 from __future__ import annotations
 
+import argparse
+import datetime
+import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
-import venv
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+from cases import CASES, HANGS, Case
+from environments import python_with
+
 HERE = Path(__file__).parent
-SECONDS = 400  # a run that takes longer hangs
-BUILDING = 1800  # seconds for the first, which compiles; one that is cut off leaves a lock that the others wait for
-CHECKPOINT_ERROR = "different metadata"
-READY_TWICE = "mark a variable ready only once"
-NO_SYNC = "no_sync context manager is incompatible"
-NO_DEVICE_MAP = "DeepSpeed Zero-3 is not compatible with"
-OUT_OF_STEP = "Connection reset by peer"  # the other rank's gloo met a message of another size and aborted
-HANGS = "no outcome"
+STARTING = 300  # seconds for the imports of a worker
 
 
-class Case(NamedTuple):
-    """A rule, what to run (a mode of worker.py or bare.py), how it must end, and versions besides those installed."""
+class Result(NamedTuple):
+    """How a case ended; `holds` tells whether that is what the rule says."""
 
-    rule: str
-    mode: str
-    outcome: str
-    versions: tuple[str, ...] = ()
-
-
-def _deepspeed(version: str) -> tuple[str, ...]:
-    return (f"deepspeed=={version}",)
+    case: Case
+    seen: str
+    seconds: int
+    holds: bool
+    libraries: str = ""
 
 
-def _transformers(version: str, tokenizers: str, accelerate: str) -> tuple[str, ...]:
-    """An older transformers with what it needs of its time."""
-    pins = {"transformers": version, "tokenizers": tokenizers, "huggingface_hub": "0.26.5", "accelerate": accelerate}
-    return (*(f"{name}=={pin}" for name, pin in pins.items()), "requests", "urllib3", "idna", "charset-normalizer")
+def outcomes(python: Path, cases: list[Case]) -> Iterator[Result]:
+    """Run cases of one environment and one worker, in one process after another."""
+    command: list[str | Path] = [python, HERE / "runner.py", cases[0].worker]
+    command += [f"{case.ranks}:{case.seconds}:{case.mode}" for case in cases]
+    # no GPU, one thread a rank, and nothing that fetches
+    env = {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    limit = STARTING + sum(case.seconds + 20 for case in cases)
+    libraries, rest = "", list(cases)
+    with tempfile.TemporaryFile("w+") as errors:
+        with subprocess.Popen(
+            ["nice", "-n", "15", *command], stdout=subprocess.PIPE, stderr=errors, text=True, env=os.environ | env
+        ) as run:
+            watch = threading.Timer(
+                limit, run.kill
+            )  # each case has its own limit in runner.py; this is for the imports
+            watch.start()
+            for line in run.stdout or ():
+                kind, _, told = line.rstrip("\n").partition("\t")
+                if kind == "VERSIONS":
+                    libraries = told
+                if kind == "OUTCOME" and rest:
+                    _, seconds, seen = told.split("\t", 2)
+                    case = rest.pop(0)
+                    yield Result(case, seen, int(seconds), case.holds(seen), libraries)
+            watch.cancel()
+        errors.seek(0)
+        said = errors.read()
+    if os.environ.get("LORACHK_VERSIONS_LOGS"):
+        sys.stderr.write(said)
+    last = (said.strip().splitlines() or ["nothing printed"])[-1][-300:]
+    for case in rest:  # the worker could not be imported, or the process died; that no rule expects
+        yield Result(case, f"{HANGS}: {last}", 0, False, libraries)
 
 
-CASES = (
-    # VLM-R1 pins 0.15.4, Qwen-VL-Series-Finetune 0.17.5; 0.19.2 is the last that fails
-    *(Case("Z101", "zero3-plain", CHECKPOINT_ERROR, _deepspeed(v)) for v in ("0.15.4", "0.17.5", "0.18.9", "0.19.2")),
-    *(Case("Z101", "zero3-reentrant", "ok", _deepspeed(v)) for v in ("0.17.5", "0.18.9")),
-    Case("Z101", "zero3-plain", "ok", _deepspeed("0.19.3")),
-    *(Case("Z101", mode, "ok") for mode in ("zero3-plain", "zero3-reentrant")),
-    Case("L101", "ddp-reentrant", READY_TWICE),
-    *(Case("L101", mode, "ok") for mode in ("ddp-plain", "ddp-reentrant-nofind")),
-    Case("Z114", "zero2-accumulate", NO_SYNC, _transformers("4.44.2", "0.19.1", "1.0.1")),
-    Case("Z114", "zero2-once", "ok", _transformers("4.44.2", "0.19.1", "1.0.1")),
-    Case("Z114", "zero2-accumulate", "ok", _transformers("4.44.2", "0.19.1", "1.9.0")),
-    Case("Z114", "zero3-accumulate", NO_SYNC, _transformers("4.46.1", "0.20.3", "1.0.1")),
-    Case("Z114", "zero2-accumulate", NO_SYNC, _transformers("4.47.0", "0.21.4", "1.2.1")),
-    Case("Z114", "zero2-accumulate", "ok", _transformers("4.47.1", "0.21.4", "1.2.1")),
-    Case("Z114", "zero2-accumulate", "ok"),
-    Case("Z111", "zero3-device-map", NO_DEVICE_MAP),
-    Case("Z111", "zero3-low-cpu", "ok"),
-    Case("Z111", "zero3-low-cpu", NO_DEVICE_MAP, _transformers("4.44.2", "0.19.1", "1.0.1")),
-    Case("Z217", "zero3-saved-whole", "AssertionError"),
-    Case("Z217", "zero3-saved-whole-fp32", "AssertionError"),
-    Case("Z217", "zero3-saved-whole-nocast", "ok"),
-    Case("Z217", "zero2-saved-whole", "ok"),
-    Case("Z115", "zero3-mixed", OUT_OF_STEP),
-    Case("Z115", "zero3-images", "ok"),
-    *(Case("Z116", mode, OUT_OF_STEP) for mode in ("zero2-mixed-trained", "zero1-mixed-trained")),
-    *(Case("Z116", mode, "ok") for mode in ("zero2-mixed-frozen", "ddp-mixed-trained")),
-    Case("Z116", "ddp-mixed-trained-nofind", HANGS),
-    Case("Z118", "zero3-resize", "ok"),
-    Case("Z112", "zero2-optimizer-only", "ok"),
-    *(
-        Case("Z105", mode, "TypeError")
-        for mode in ("auto-batch", "auto-train-batch", "auto-steps", "auto-clipping", "auto-clipping-zero2", "auto-lr")
-    ),
-    Case("Z105", "auto-scheduler", "must be a positive integer"),
-    Case("Z105", "numbers", "ok"),
-    Case("Z231", "auto-bucket", "bucket=500000000"),
-    Case("Z231", "auto-precision", "bf16=False"),
-    Case("Z109", "client-offload", "ZeRO-Offload with a client provided optimizer"),
-    Case("Z109", "client-offload-unforced", "ok"),
-)
+def chosen(words: list[str]) -> list[Case]:
+    """Cases of the rules, modes or versions that were named."""
+    return [c for c in CASES if not words or any(w in (c.rule, c.mode) or w in " ".join(c.versions) for w in words)]
 
 
-def environment(folder: Path, versions: tuple[str, ...]) -> Path:
-    """A Python with these versions and otherwise the packages of the running one."""
-    venv.create(folder, with_pip=True)
-    python = folder / "bin" / "python"
-    site = next((folder / "lib").glob("python*/site-packages"))
-    mine = next(path for path in sys.path if path.endswith("site-packages"))
-    (site / "borrowed.pth").write_text(mine + "\n", encoding="utf-8")
-    install: list[str | Path] = [python, "-m", "pip", "install", "--quiet"]
-    subprocess.run([*install, "setuptools<80", "wheel"], check=True)
-    subprocess.run(
-        [*install, "--no-deps", "--no-build-isolation", *versions], check=True, env=os.environ | {"DS_BUILD_OPS": "0"}
-    )
-    return python
-
-
-def outcome(python: Path, case: Case, extensions: Path, ranks: int = 2, seconds: float = SECONDS) -> str:
-    """The worker's line about how the first steps ended."""
-    worker = "worker.py" if case.mode.startswith(("zero", "ddp")) else "bare.py"
-    ranks = ranks if worker == "worker.py" else 1
-    command: list[str | Path] = [python, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
-    with subprocess.Popen(
-        [*command, HERE / worker, case.mode],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ
-        | {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-        | {"TORCH_EXTENSIONS_DIR": str(extensions)},
-    ) as run:
+def results(cases: list[Case]) -> Iterator[Result]:
+    """Run all cases, environment by environment."""
+    for versions in dict.fromkeys(case.versions for case in cases):
+        here = [case for case in cases if case.versions == versions]
         try:
-            out, errors = run.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            run.terminate()  # torchrun ends its ranks
-            out, errors = run.communicate()
-    lines = [line for line in out.splitlines() if "OUTCOME " in line]
-    return lines[0] if lines else f"{HANGS} of {case.mode}: {errors[-300:]}"
+            python = python_with(versions)
+        except subprocess.CalledProcessError as error:
+            last = (error.stderr or str(error)).strip().splitlines()[-1]
+            yield from (Result(case, f"not installed: {last}", 0, False) for case in here)
+            continue
+        for worker in dict.fromkeys(case.worker for case in here):
+            yield from outcomes(python, [case for case in here if case.worker == worker])
 
 
-def holds(case: Case, seen: str) -> bool:
-    """Whether a run ended as the case says."""
-    return seen.partition(f" {case.mode}: ")[2].startswith("ok") if case.outcome == "ok" else case.outcome in seen
+def named(case: Case) -> str:
+    """The versions that differ from the installed ones, without what only comes along."""
+    told = [v for v in case.versions if v.partition("==")[0] in ("transformers", "accelerate", "peft", "deepspeed")]
+    return ", ".join(v.replace("==", " ") for v in told) or "installed"
 
 
-def main(chosen: list[str]) -> int:
-    """Compare every outcome with what is expected; prints one line each."""
-    cases = [c for c in CASES if not chosen or any(x == c.rule or x in " ".join(c.versions) for x in chosen)]
-    wrong = 0
-    with tempfile.TemporaryDirectory(prefix="lorachk-versions-") as name:
-        for number, versions in enumerate(dict.fromkeys(case.versions for case in cases)):
-            folder = Path(name) / str(number)
-            python = environment(folder, versions) if versions else Path(sys.executable)
-            built = Path(name) / f"extensions-{number}"
-            # one rank builds DeepSpeed's extensions; two at once wait for each other's lock
-            outcome(python, Case("", "zero2-once", "ok"), built, ranks=1, seconds=BUILDING)
-            for case in (case for case in cases if case.versions == versions):
-                seen = outcome(python, case, built)
-                wrong += not holds(case, seen)
-                print(f"{case.rule} {'as expected' if holds(case, seen) else 'NOT as expected'}: {seen}", flush=True)
+def table(rows: Iterable[tuple[str, ...]]) -> str:
+    """Columns side by side."""
+    lines = list(rows)
+    widths = [max(len(row[i]) for row in lines) for i in range(len(lines[0]))]
+    return "\n".join("  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in lines)
+
+
+def record(all_results: list[Result], seconds: float) -> None:
+    """Write what was seen to results.json."""
+    installed = {name: version(name) for name in ("torch", "deepspeed", "transformers", "accelerate", "peft")}
+    rows = [
+        {"rule": r.case.rule, "mode": r.case.mode, "versions": named(r.case), "expected": r.case.outcome}
+        | {"seen": r.seen[:200], "holds": r.holds, "seconds": r.seconds, "libraries": r.libraries}
+        for r in all_results
+    ]
+    head = {
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        "python": platform.python_version(),
+    }
+    told = head | {"installed": installed, "cpus": os.cpu_count(), "seconds": round(seconds), "cases": rows}
+    (HERE / "results.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> int:
+    """Compare every outcome with what is expected; prints a line as each ends, and a table at the end."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("only", nargs="*", help="codes of rules, modes, or parts of versions; all without")
+    parser.add_argument("--list", action="store_true", help="print the cases and run none")
+    parser.add_argument("--record", action="store_true", help="write results.json")
+    options = parser.parse_args()
+    cases = chosen(options.only)
+    if not cases:
+        parser.error(f"no case of {' '.join(options.only)}; --list prints them")
+    if options.list:
+        print(table((c.rule, c.mode, named(c), c.outcome) for c in cases))
+        return 0
+    start, done = time.monotonic(), []
+    for result in results(cases):
+        done.append(result)
+        word = "as expected" if result.holds else "NOT as expected"
+        print(f"{result.case.rule} {result.case.mode} ({named(result.case)}): {word} in {result.seconds} s", flush=True)
+    head = ("rule", "mode", "versions", "expected", "seen", "")
+    rows = (
+        (r.case.rule, r.case.mode, named(r.case), r.case.outcome, r.seen[:90], "" if r.holds else "!") for r in done
+    )
+    print("\n" + table((head, *rows)))
+    if options.record:
+        record(done, time.monotonic() - start)
+    wrong = [r for r in done if not r.holds]
+    print(f"\n{len(done)} cases, {len(wrong)} not as expected, {time.monotonic() - start:.0f} s")
+    for r in wrong:
+        print(f"  {r.case.rule} {r.case.mode} ({named(r.case)}), expected {r.case.outcome!r}: {r.seen}")
     return 1 if wrong else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

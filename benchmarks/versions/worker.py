@@ -1,35 +1,59 @@
-"""One rank of a tiny LoRA run through transformers' Trainer; prints how the first steps ended.
+"""One rank of a tiny LoRA run through transformers' Trainer: run(mode) tells how the first steps ended.
 
-Started by verify.py as `python -m torch.distributed.run --nproc_per_node 2 worker.py MODE`; MODES below.
+python runner.py worker 2:150:MODE
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import peft
 import torch
 import torch.distributed.tensor  # older accelerate uses it without importing it
-from peft import LoraConfig, get_peft_model
+from peft import get_peft_model
 from pictures import Pictures, Tokens, picture_model, together
 from transformers import Qwen2Config, Qwen2ForCausalLM, Trainer, TrainingArguments
 
-OPTIMIZER = {"optimizer": {"type": "AdamW", "params": {"lr": "auto"}}}
+# without torch_adam DeepSpeed compiles an optimizer of its own, for minutes, and on two ranks at once for ever
+OPTIMIZER = {"optimizer": {"type": "AdamW", "params": {"lr": "auto", "torch_adam": True}}}
 # torch 2.13 wants a parameter in each of the optimizer's two groups, of which older transformers make one without
 BIAS = {"bias": "lora_only"}
+NOT_LOOKING = {"ddp_find_unused_parameters": False}
 GATHER = {"stage3_gather_16bit_weights_on_model_save": True}
+METHODS: dict[str, dict[str, Any]] = {
+    "LoraConfig": {"r": 4},
+    # PEFT adds the regularisation to the loss only where it knows the task
+    "AdaLoraConfig": {"task_type": "CAUSAL_LM", "init_r": 4, "target_r": 2, "total_step": 4, "tinit": 1, "tfinal": 1},
+    "LoHaConfig": {"r": 4},
+    "IA3Config": {"feedforward_modules": []},
+}
 
 # mode -> what differs from a plain run: `stage` (None: DDP), `file` and `zero` (keys of the DeepSpeed file), `args`
-# (TrainingArguments), `lora` (LoraConfig), `load` (keywords of from_pretrained, instead of building the model)
+# (TrainingArguments), `method` (a PEFT method besides LoRA), `lora` (keywords of its configuration), `wrap` (those of
+# get_peft_model), `load` (those of from_pretrained, instead of building the model)
 MODES: dict[str, dict[str, Any]] = {
     "zero3-plain": {"stage": 3, "reentrant": False},  # Z101
     "zero3-reentrant": {"stage": 3, "reentrant": True},
     "ddp-plain": {"reentrant": False},  # L101
     "ddp-reentrant": {"reentrant": True},
-    "ddp-reentrant-nofind": {"reentrant": True, "args": {"ddp_find_unused_parameters": False}},
+    "ddp-reentrant-nofind": {"reentrant": True, "args": NOT_LOOKING},
+    "ddp-adalora": {"method": "AdaLoraConfig"},  # L102
+    "ddp-adalora-plain": {"reentrant": False, "method": "AdaLoraConfig"},
+    "ddp-adalora-plain-nofind": {"reentrant": False, "method": "AdaLoraConfig", "args": NOT_LOOKING},
+    "ddp-adalora-reentrant": {"reentrant": True, "method": "AdaLoraConfig"},
+    "ddp-adalora-reentrant-nofind": {"reentrant": True, "method": "AdaLoraConfig", "args": NOT_LOOKING},
+    "ddp-adalora-taskless-nofind": {
+        "reentrant": True,
+        "method": "AdaLoraConfig",
+        "lora": {"task_type": None},
+        "args": NOT_LOOKING,
+    },
+    "ddp-loha-reentrant": {"reentrant": True, "method": "LoHaConfig"},
+    "ddp-loha-reentrant-nofind": {"reentrant": True, "method": "LoHaConfig", "args": NOT_LOOKING},
+    "ddp-ia3-reentrant": {"reentrant": True, "method": "IA3Config"},
     "zero1-accumulate": {"stage": 1, "args": {"gradient_accumulation_steps": 2}, "lora": BIAS},  # Z114
     "zero2-accumulate": {"stage": 2, "args": {"gradient_accumulation_steps": 2}, "lora": BIAS},
     "zero3-accumulate": {"stage": 3, "args": {"gradient_accumulation_steps": 2}, "lora": BIAS},
@@ -62,7 +86,7 @@ MODES: dict[str, dict[str, Any]] = {
     "zero2-mixed-trained": {"stage": 2, "images": "trained"},
     "zero1-mixed-trained": {"stage": 1, "images": "trained"},
     "ddp-mixed-trained": {"images": "trained"},
-    "ddp-mixed-trained-nofind": {"images": "trained", "args": {"ddp_find_unused_parameters": False}},
+    "ddp-mixed-trained-nofind": {"images": "trained", "args": NOT_LOOKING},
     "zero3-large-bucket": {"stage": 3, "zero": {"reduce_bucket_size": 500_000_000, "overlap_comm": True}},  # Z120
 }
 
@@ -79,7 +103,7 @@ def ds_config(stage: int, zero: dict[str, Any], file: dict[str, Any]) -> dict[st
     }
 
 
-def train(mode: str) -> str:
+def run(mode: str) -> str:
     """Two steps on CPU; gives `ok`, with what was saved where that matters."""
     spec = MODES[mode]
     stage = spec.get("stage")
@@ -114,12 +138,12 @@ def train(mode: str) -> str:
     if "resize" in spec:
         model.resize_token_embeddings(spec["resize"])
     model.enable_input_require_grads()
-    lora = {"r": 4, "target_modules": ["q_proj", "v_proj"], **spec.get("lora", {})}
+    lora = {"target_modules": ["q_proj", "v_proj"], **METHODS[spec.get("method", "LoraConfig")], **spec.get("lora", {})}
     data, collate = Tokens(), None
     if images:
         data, collate = Pictures(spec.get("both", False)), together
         lora["target_modules"] = r".*language_model.*\.(q_proj|v_proj)"
-    adapted = get_peft_model(model, LoraConfig(**lora), **spec.get("wrap", {}))
+    adapted = get_peft_model(model, getattr(peft, spec.get("method", "LoraConfig"))(**lora), **spec.get("wrap", {}))
     if images == "trained":
         for name, parameter in adapted.named_parameters():
             if ".visual." in name:
@@ -185,19 +209,3 @@ def saved(folder: Path) -> str:
     return (
         f"empty tensors in the adapter: {len(empty)} of {len(tensors)}: {empty[:1]}" if empty or not tensors else "ok"
     )
-
-
-if __name__ == "__main__":
-    import accelerate
-    import deepspeed
-    import peft
-    import transformers
-
-    try:
-        outcome = train(sys.argv[1])
-    except Exception as error:
-        outcome = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    versions = " ".join(f"{m.__name__} {m.__version__}" for m in (deepspeed, transformers, accelerate, peft))
-    if os.environ["RANK"] == "0" or outcome != "ok":
-        print(f"OUTCOME {versions} {sys.argv[1]}: {outcome[:300]}", flush=True)
-    os._exit(0 if outcome == "ok" else 1)  # the other rank may wait in a collective for ever
