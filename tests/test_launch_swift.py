@@ -327,3 +327,11 @@ def test_odd_values_never_break_the_reader(values: dict[str, Any]) -> None:
     ms_swift.complete(layers, arguments, {"ms-swift": "4.5.2"}, launched=True)
     assert layers.get("remove_unused_columns") is False
     assert layers.get("per_device_train_batch_size") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "resized"), [("--new_special_tokens '<a>' '<b>'", True), ("--lora_rank 8", False)]
+)
+def test_tokens_that_are_added(script: Any, arguments: str, resized: bool) -> None:
+    """LoRA alone does not train their rows."""
+    assert script(f"--model a/b {arguments}").resize_vocab is resized

@@ -49,6 +49,8 @@ def fields(given: dict[str, Found], folder: str, environment: dict[str, Found]) 
         found["attn_implementation"] = chosen
     if (sharded := _said(given, "fsdp_config")) is not None and _said(given, "fsdp") is None:
         found["fsdp"] = sharded._replace(value=bool(sharded.value))
+    if (tokens := _said(given, "tokens")) is not None and tokens.value != []:  # loaders/tokenizer.py add_tokens
+        found["resize_vocab"] = tokens if isinstance(tokens.value, Unknown) else tokens._replace(value=True)
     processor = _said(given, "processor_type")
     if processor is not None:
         found["max_length"] = processor._replace(value=Unknown("axolotl cuts no records with images to sequence_len"))

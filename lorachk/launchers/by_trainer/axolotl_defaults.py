@@ -43,6 +43,8 @@ def fill(layers: Layers, given: dict[str, Found], environment: dict[str, str]) -
         layers.derive("bnb_4bit_compute_dtype", layers.get("load_dtype"), why="axolotl sets it")
     for field in ("load_in_4bit", "load_in_8bit", "fp16"):
         layers.derive(field, False, why=_WHY)
+    if not _adds_tokens(given):
+        layers.derive("resize_vocab", False, why="axolotl: no tokens are added")
     # core/builders/causal.py: bool(ddp_find_unused_parameters) under DDP, so that the Trainer does not look for them
     layers.derive("ddp_find_unused_parameters", False, why="axolotl sets it")
     if given.get("rl") is not None and given["rl"].value:  # core/builders/rl.py
@@ -54,6 +56,13 @@ def fill(layers: Layers, given: dict[str, Found], environment: dict[str, str]) -
             HF_DEFAULTS[field],
             why=f"default of transformers {version}" if version else "default of transformers",
         )
+
+
+def _adds_tokens(given: dict[str, Found]) -> bool:
+    """Whether special_tokens may add some: only the tokenizer knows which of them are new. A padding token is none."""
+    entry = given.get("special_tokens")
+    named = entry.value if entry is not None else None
+    return isinstance(named, Unknown) or (isinstance(named, dict) and bool(named.keys() - {"pad_token"}))
 
 
 def _frozen(layers: Layers, given: dict[str, Found]) -> None:

@@ -61,6 +61,8 @@ def fields(given: dict[str, Found], folder: str, environment: dict[str, Found]) 
     if (root := _environment(given, environment).get("ROOT_IMAGE_DIR")) is not None:
         known = isinstance(root.value, str)
         found["image_root"] = root._replace(value=inside(folder, root.value)) if known else root
+    if (tokens := _first(given, ("new_special_tokens",))) is not None and tokens.value not in ("", []):
+        found["resize_vocab"] = tokens if isinstance(tokens.value, Unknown) else tokens._replace(value=True)
     if (limit := given.get("max_length")) is not None and (as_int(limit.value) or 0) < 0:
         found["max_length"] = limit._replace(value=Unknown("the model's own limit"))
     if (deepspeed := _first(given, ("deepspeed", "deepspeed_config_path"))) is not None:

@@ -27,6 +27,7 @@ _OWN: dict[str, Any] = {
     "lr_scheduler_type": "cosine",
     "dataloader_num_workers": 1,
     "packing": False,
+    "resize_vocab": False,
 }
 _LORA: dict[str, Any] = {
     "lora_r": 8,
