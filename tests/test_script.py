@@ -206,3 +206,16 @@ def test_any_text_gives_rows_or_a_reason(tmp_path_factory: pytest.TempPathFactor
     sink = read(file)
     assert of(sink, "program")
     assert bool(sink.problems) == (of(sink, "program")[0].get("file") is None)
+
+
+def test_what_a_trainer_is_given(tmp_path: Path) -> None:
+    """A wrapper's tied weights cannot be saved; the model itself would be taken for one."""
+    (tmp_path / "a.py").write_text(
+        "from torch import nn\nfrom transformers import AutoModel\nclass W(nn.Module): pass\n"
+        "model = W(AutoModel.from_pretrained('m'))\nTrainer(model=model)\nTrainer(W())\n"
+        "model = AutoModel.from_pretrained('m')\nTrainer(model)\nmodel = other\nTrainer(model)\n"
+    )
+    sink = read(tmp_path / "a.py")
+    assert [row["name"] for row in of(sink, "torch-module")] == ["W"]
+    made = [row["value"] for row in of(sink, "trainer")]
+    assert made == ["W", "W", "transformers.AutoModel.from_pretrained", None]

@@ -128,6 +128,7 @@ class _Scanner:
     def __init__(self, names: Mapping[str, str]) -> None:
         self.names = names
         self.rows: list[Row] = []
+        self.made: dict[str, str] = {}  # local name to what was called for it
 
     def enter(self, place: _Place) -> _Place:
         """Add the rows of a node; gives the place that its children stand in."""
@@ -159,6 +160,8 @@ class _Scanner:
         inside = place._replace(owner=owner, trainer=node.name if trainer else "", method="")
         if trainer:
             self._add("class", node, place, name=node.name, subject=trainer)
+        elif "torch.nn.Module" in bases:
+            self._add("torch-module", node, place, name=node.name, subject="torch.nn.Module")
         return inside
 
     def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, place: _Place) -> _Place:
@@ -178,7 +181,7 @@ class _Scanner:
         elif called.endswith(_CHECKPOINT):
             self._add("checkpoint", node, place, **shape)
         elif last.endswith("Trainer"):
-            self._add("trainer", node, place, **shape)
+            self._add("trainer", node, place, value=self._model(node), **shape)
         elif last in CALLS:
             self._add("call", node, place, **shape)
         if place.method == "compute_loss" and _goes_round(called):
@@ -189,10 +192,24 @@ class _Scanner:
                     "argument", keyword.value, place, subject=called, name=keyword.arg, value=literal(keyword.value)
                 )
 
+    def _model(self, node: ast.Call) -> str | None:
+        """What the model that a Trainer is given was made by: Wrapper, AutoModel.from_pretrained."""
+        given = [keyword.value for keyword in node.keywords if keyword.arg == "model"] or node.args[:1]
+        match given:
+            case [ast.Name(id=name)]:
+                return self.made.get(name)
+            case [ast.Call(func=func)]:
+                return self.dotted(func)
+        return None
+
     def _assignment(self, node: ast.Assign | ast.AugAssign | ast.AnnAssign, place: _Place) -> None:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         for target in targets:
-            if isinstance(target, ast.Attribute) and target.attr in ARGUMENTS:
+            if isinstance(target, ast.Name):
+                self.made.pop(target.id, None)
+                if isinstance(node.value, ast.Call):
+                    self.made[target.id] = self.dotted(node.value.func)
+            elif isinstance(target, ast.Attribute) and target.attr in ARGUMENTS:
                 value = literal(node.value) if node.value else None
                 self._add("assignment", target, place, subject=self.dotted(target), name=target.attr, value=value)
             elif isinstance(target, ast.Attribute) and target.attr == "state_dict" and node.value is not None:

@@ -353,15 +353,19 @@ _DECLARED = (
             _TEXT,
             "program and module (a file that was read; program without file: none was), class (a Trainer subclass), "
             "method (one that it overrides), bypass (compute_loss runs self.model, not the wrapped model), trainer (a "
-            "Trainer is made), loop (deepspeed.initialize, accelerator.prepare), call, checkpoint (a call of "
-            "torch.utils.checkpoint), argument (a keyword of a call), assignment (to an attribute of such a name), "
+            "Trainer is made), torch-module (a class derived from torch.nn.Module itself), loop (deepspeed.initialize, "
+            "accelerator.prepare), call, checkpoint (a call of torch.utils.checkpoint), argument (a keyword of a call), assignment (to an attribute of such a name), "
             "state-dict (replaced by PEFT's), data-write (x.data[...] = ...), redraw (a loader's except that takes "
             "another record)",
         ),
         owner=(_TEXT, "classes and functions it stands in: CPMTrainer.compute_loss"),
         subject=(_TEXT, "what is called or assigned to, by its full name; the base of a class or of a method's class"),
         name=(_TEXT, "last part of that, the argument's name, or the name of the class or method"),
-        value=(_TEXT, "an argument's value as text when it is a literal; what a redraw catches, NULL for everything"),
+        value=(
+            _TEXT,
+            "an argument's value as text when it is a literal; what a redraw catches, NULL for everything; what made a "
+            "trainer's model: Wrapper, transformers.AutoModel.from_pretrained",
+        ),
         keywords=(_LIST, "names of a call's keyword arguments or a method's parameters; * and ** for the catch-alls"),
         positional=(_INT, "a call's arguments without a name"),
         used=(_FLAG, "class, method and bypass: a Trainer of that class, or of one derived from it, is made"),
