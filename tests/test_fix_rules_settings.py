@@ -16,7 +16,7 @@ from lorachk.engine.example import _files, _judged, run_examples
 from lorachk.engine.page import Page
 from lorachk.engine.rules import builtin_rules, load_rules
 from lorachk.fixes.settings import editor
-from lorachk.fixes.settings.patch import parsed, operations, replacements
+from lorachk.fixes.settings.patch import operations, parsed, replacements
 
 PAGES = [page for page in load_rules([builtin_rules()])[0] if page.brief.fix]
 SCHEMA = json.loads((Path(__file__).parent / "schemas/sarif-schema-2.1.0.json").read_text())
@@ -100,6 +100,7 @@ output_dir: out
 per_device_train_batch_size: 2
 gradient_accumulation_steps: 8   # 2 x 8 x 4 GPUs
 learning_rate: 1.0e-4
+max_grad_norm: 1.0
 bf16: true  # Ampere
 evaluation_strategy: "no" # later
 warmup_ratio: 0.03 # as in the paper
@@ -186,3 +187,41 @@ def test_a_script_has_no_region_in_sarif(tmp_path: Path, capsys: pytest.CaptureF
     assert main(arguments) == 1
     [result] = json.loads(capsys.readouterr().out)["runs"][0]["results"]
     assert "fixes" not in result
+
+
+KEPT = {  # the file alone says it, and the change would lose it
+    "Z103": (
+        {"train_micro_batch_size_per_gpu": "auto", "gradient_clipping": 0.5, "zero_optimization": {"stage": 2}},
+        "learning_rate = 1e-4\n",
+    ),
+    "N106": (
+        {"train_micro_batch_size_per_gpu": "auto", "fp16": {"enabled": True}, "zero_optimization": {"stage": 2}},
+        "learning_rate = 1e-4\n",
+    ),
+    "Z102": (
+        {
+            "train_batch_size": 256,
+            "train_micro_batch_size_per_gpu": 2,
+            "gradient_accumulation_steps": 16,
+            "zero_optimization": {"stage": 2},
+        },
+        "per_device_train_batch_size = 2\n",
+    ),
+    "Z219": ({"train_micro_batch_size_per_gpu": "auto", "zero_optimisation": {"stage": 3}}, ""),
+    "Z211": ({"train_batch_sizes": 32, "zero_optimization": {"stage": 2}}, ""),
+}
+
+
+@pytest.mark.parametrize("code", KEPT)
+def test_what_only_the_file_says_is_not_lost(
+    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A safe fix that throws the user's only statement away for a default would train something else."""
+    monkeypatch.chdir(tmp_path)
+    ds, arguments = KEPT[code]
+    Path("ds.json").write_text(json.dumps(ds))
+    toml = f'[run]\ntrainer = "hf"\ndeepspeed = "ds.json"\nnum_gpus = 7\n\n[run.args]\n{arguments}'
+    Path("lorachk.toml").write_text(toml)
+    assert main(["model", "--no-build", "--select", code, "--fix"]) == 1
+    assert f"error[{code}]" in capsys.readouterr().out
+    assert json.loads(Path("ds.json").read_text()) == ds
