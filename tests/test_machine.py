@@ -377,7 +377,8 @@ def test_host() -> None:
     assert row["output_folder"] == str(Path.cwd())
     assert row["run_here"] is None
     assert [(u["fact"], u["reason"]) for u in rows.tables["unknown"]] == [
-        ("host.run_here", "judged for A40, not for this machine")
+        ("host.run_here", "judged for A40, not for this machine"),
+        ("host.gpus_seen", "judged for A40, not for this machine"),
     ]
 
 
