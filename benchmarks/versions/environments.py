@@ -30,14 +30,16 @@ def python_with(versions: tuple[str, ...]) -> Path:
     if done.is_file():
         return python
     shutil.rmtree(place, ignore_errors=True)  # one that was cut off
-    venv.create(place, with_pip=True)
+    venv.create(place, with_pip=False)
     site = next((place / "lib").glob("python*/site-packages"))
     (site / "borrowed.pth").write_text(mine + "\n", encoding="utf-8")
     # borrowed packages count as installed for pip, which is not to touch them
-    install: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--ignore-installed"]
-    for wanted in (("setuptools<80", "wheel"), ("--no-deps", "--no-build-isolation", *versions)):
-        subprocess.run(
-            [*install, *wanted], check=True, stderr=subprocess.PIPE, text=True, env=os.environ | {"DS_BUILD_OPS": "0"}
-        )
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--ignore-installed"]
+    wanted: list[tuple[str, ...]] = [("--no-deps", "--no-build-isolation", *versions)]
+    if any(v.startswith("deepspeed") for v in versions):  # which is built, and takes torch for it from here
+        wanted.insert(0, ("setuptools<80", "wheel"))
+    for options in wanted:
+        env = os.environ | {"DS_BUILD_OPS": "0"}
+        subprocess.run([*install, *options], check=True, stderr=subprocess.PIPE, text=True, env=env)
     done.write_text("\n".join(versions) + "\n", encoding="utf-8")
     return python

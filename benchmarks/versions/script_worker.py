@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
+from steady_rate import keep_rate
 from torch.utils.data import Dataset
 from transformers import Qwen2Config, Qwen2ForCausalLM, Trainer, TrainingArguments
 
@@ -112,8 +113,7 @@ def run(mode: str) -> str:
     adapted = get_peft_model(model, LoraConfig(r=4, target_modules=["q_proj", "v_proj"], modules_to_save=whole))
     trainer = TRAINERS.get(mode, Trainer)(model=adapted, args=arguments, train_dataset=Tokens())
     if zero:
-        # DeepSpeed drops the empty parameter group, and the scheduler of torch 2.13 then stops; the rate is no matter
-        torch.optim.lr_scheduler.LRScheduler._update_lr = keep_rate  # type: ignore[method-assign]
+        keep_rate()
     trainer.train()
     if mode.startswith("save"):
         trainer.save_model(output)
@@ -125,7 +125,7 @@ def run(mode: str) -> str:
 
 def merged(adapted: Any, gathered: bool) -> str:
     """Merge the adapter; `ok`, or that the merged weights are those of the base model."""
-    from deepspeed.zero import GatheredParameters
+    from deepspeed.runtime.zero import GatheredParameters
 
     weight = next(m for n, m in adapted.named_modules() if n.endswith("layers.0.self_attn.q_proj")).base_layer.weight
 
@@ -139,11 +139,6 @@ def merged(adapted: Any, gathered: bool) -> str:
         adapted.merge_and_unload()
         after = weight.detach().clone() if gathered else value()
     return "the adapter is lost: merged weights are the base model's" if torch.equal(before, after) else "ok"
-
-
-def keep_rate(scheduler: Any, *_: Any) -> None:
-    """Stands in for LRScheduler._update_lr."""
-    scheduler._last_lr = [1e-2]
 
 
 def saved(file: Path) -> str:

@@ -15,7 +15,14 @@ import torch
 import torch.distributed.tensor  # older accelerate uses it without importing it
 from peft import get_peft_model
 from pictures import Pictures, Tokens, picture_model, together
-from transformers import Qwen2Config, Qwen2ForCausalLM, Trainer, TrainingArguments
+from steady_rate import keep_rate
+from transformers import Trainer, TrainingArguments
+
+try:
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+except ImportError:  # before 4.37
+    from transformers import LlamaConfig as Qwen2Config
+    from transformers import LlamaForCausalLM as Qwen2ForCausalLM
 
 # without torch_adam DeepSpeed compiles an optimizer of its own, for minutes, and on two ranks at once for ever
 OPTIMIZER = {"optimizer": {"type": "AdamW", "params": {"lr": "auto", "torch_adam": True}}}
@@ -63,7 +70,7 @@ MODES: dict[str, dict[str, Any]] = {
     "zero3-device-map": {"stage": 3, "load": {"device_map": "auto"}},  # Z111
     "zero3-low-cpu": {"stage": 3, "load": {"low_cpu_mem_usage": True}},
     "zero2-device-map": {"stage": 2, "load": {"device_map": "cpu"}},
-    "zero3-saved-whole": {"stage": 3, "load": {}, "lora": {"modules_to_save": ["lm_head"]}, "zero": GATHER},  # Z117
+    "zero3-saved-whole": {"stage": 3, "load": {}, "lora": {"modules_to_save": ["lm_head"]}, "zero": GATHER},  # Z217
     "zero2-saved-whole": {"stage": 2, "load": {}, "lora": {"modules_to_save": ["lm_head"]}},
     "zero3-persistent": {"stage": 3, "load": {}, "zero": {"stage3_param_persistence_threshold": 100_000} | GATHER},
     "zero3-saved-whole-fp32": {
@@ -121,13 +128,13 @@ def run(mode: str) -> str:
             "max_steps": 2,
             "learning_rate": 1e-4,
             "bf16": stage is not None,
-            "use_cpu": True,
+            ("use_cpu" if hasattr(TrainingArguments, "use_cpu") else "no_cuda"): True,  # before 4.34
             "deepspeed": ds_config(stage, spec.get("zero", {}), spec.get("file", {})) if stage else None,
             "optim": "adamw_torch",
             "report_to": [],
             "save_strategy": "no",
             "disable_tqdm": True,
-            "remove_unused_columns": "images" not in spec,
+            "remove_unused_columns": False,  # older transformers do not see through PEFT's wrapper
             "ddp_timeout": 40,  # seconds: ranks that wait for different things would wait half an hour
             **checkpointing,
             **spec.get("args", {}),
@@ -149,6 +156,8 @@ def run(mode: str) -> str:
             if ".visual." in name:
                 parameter.requires_grad_(True)
     trainer = Trainer(model=adapted, args=arguments, train_dataset=data, data_collator=collate)
+    if stage:
+        keep_rate()
     trainer.train()
     if "load" not in spec or stage != 3:
         return "ok"
