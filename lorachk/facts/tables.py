@@ -354,7 +354,8 @@ _DECLARED = (
             "program and module (a file that was read; program without file: none was), class (a Trainer subclass), "
             "method (one that it overrides), bypass (compute_loss runs self.model, not the wrapped model), trainer (a "
             "Trainer is made), torch-module (a class derived from torch.nn.Module itself), loop (deepspeed.initialize, "
-            "accelerator.prepare), call, checkpoint (a call of torch.utils.checkpoint), argument (a keyword of a call), assignment (to an attribute of such a name), "
+            "accelerator.prepare), call, checkpoint (a call of torch.utils.checkpoint), argument (a keyword of a "
+            "call), assignment (to an attribute of such a name), "
             "state-dict (replaced by PEFT's), data-write (x.data[...] = ...), redraw (a loader's except that takes "
             "another record)",
         ),
