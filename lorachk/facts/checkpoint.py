@@ -23,7 +23,8 @@ from lorachk.run import Run
 # (LLaVA train.py:966, FastChat train_lora.py:195, VLM-R1 grpo_jsonl.py:1058, qwenvl/train/train_qwen.py:191,
 # Qwen-VL-Series train_sft.py:236).
 _BY_FOLDER = frozenset({"fastchat", "llava", "qwen-vl", "qwen-vl-series", "vlm-r1"})
-# Whose scripts call trainer.train() and no more (MiniCPM-V finetune.py:292, Qwen-VL finetune.py:360); so does trl/scripts.
+# Whose scripts call trainer.train() and no more (MiniCPM-V finetune.py:292, Qwen-VL finetune.py:360); so does
+# trl/scripts.
 _NEVER = frozenset({"minicpmv", "qwen-vl-chat"})
 _TRL_SCRIPT = re.compile(r"(^|/)(trl|examples)/scripts/\w+\.py$")
 # Whose scripts take the last one when the argument is not given and the output folder may not be overwritten.

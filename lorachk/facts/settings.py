@@ -56,9 +56,7 @@ def collect(context: Context) -> None:
     context.sink.add("source", [source._asdict() for source in context.sources])
     context.sink.add("argument", arguments(context.run))
     context.sink.add("resolved", resolved(context.run))
-    context.sink.add(
-        "unknown", [{"fact": f"run.{field}", "reason": reason} for field, reason in unstated(context.run)]
-    )
+    context.sink.add("unknown", [{"fact": f"run.{field}", "reason": reason} for field, reason in unstated(context.run)])
 
 
 def unstated(run: Run) -> Iterator[tuple[str, str]]:
