@@ -51,7 +51,8 @@ def test_what_judging_takes_of_a_built_in_page_is_what_yaml_reads():
     for page in load_pages([builtin_rules()]):
         head = page.head
         taken = brief(page.front)
-        assert taken == (head.code, head.name, head.severity, head.of, head.message, tuple(head.needs), head.fix), page.path
+        whole = (head.code, head.name, head.severity, head.of, head.message, tuple(head.needs), head.fix)
+        assert taken == whole, page.path
 
 
 @pytest.mark.parametrize(
