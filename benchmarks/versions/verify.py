@@ -4,7 +4,7 @@
     python benchmarks/versions/verify.py Z114 Z101       # the cases of these rules
     python benchmarks/versions/verify.py 0.18.9          # those with this version in their environment
     python benchmarks/versions/verify.py --list
-    python benchmarks/versions/verify.py --record        # writes results.json beside this file
+    python benchmarks/versions/verify.py --record        # writes result.json beside this file
 
 The first run installs old versions (environments.py: kept in ~/.cache/lorachk-versions or $LORACHK_VERSIONS); later
 ones take a few minutes. Exit code 1 when a version does not do what rules/ says of it.
@@ -111,19 +111,22 @@ def table(rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def record(all_results: list[Result], seconds: float) -> None:
-    """Write what was seen to results.json."""
+    """Write what was seen to result.json; what it holds of other cases stays."""
     installed = {name: version(name) for name in ("torch", "deepspeed", "transformers", "accelerate", "peft")}
     rows = [
         {"rule": r.case.rule, "mode": r.case.mode, "versions": named(r.case), "expected": r.case.outcome}
         | {"seen": r.seen[:200], "holds": r.holds, "seconds": r.seconds, "libraries": r.libraries}
         for r in all_results
     ]
-    head = {
-        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-        "python": platform.python_version(),
-    }
-    told = head | {"installed": installed, "cpus": os.cpu_count(), "seconds": round(seconds), "cases": rows}
-    (HERE / "results.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    file = HERE / "result.json"
+    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"cases": [], "seconds": 0}
+    new = {(row["rule"], row["mode"], row["versions"]) for row in rows}
+    known = {(c.rule, c.mode, named(c)) for c in CASES}
+    rows += [row for row in before["cases"] if (row["rule"], row["mode"], row["versions"]) in known - new]
+    told: dict[str, object] = {"date": datetime.datetime.now(datetime.timezone.utc).date().isoformat()}
+    told |= {"python": platform.python_version(), "installed": installed, "cpus": os.cpu_count()}
+    told |= {"seconds": round(seconds) if new == known else before["seconds"], "cases": rows}
+    file.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> int:
@@ -131,7 +134,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("only", nargs="*", help="codes of rules, modes, or parts of versions; all without")
     parser.add_argument("--list", action="store_true", help="print the cases and run none")
-    parser.add_argument("--record", action="store_true", help="write results.json")
+    parser.add_argument("--record", action="store_true", help="write result.json")
     options = parser.parse_args()
     cases = chosen(options.only)
     if not cases:
