@@ -25,7 +25,7 @@ import time
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cases import CASES, HANGS, Case
 from environments import python_with
@@ -119,7 +119,9 @@ def record(all_results: list[Result], seconds: float) -> None:
         for r in all_results
     ]
     file = HERE / "result.json"
-    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"cases": [], "seconds": 0}
+    before: dict[str, Any] = (
+        json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"cases": [], "seconds": 0}
+    )
     new = {(row["rule"], row["mode"], row["versions"]) for row in rows}
     known = {(c.rule, c.mode, named(c)) for c in CASES}
     rows += [row for row in before["cases"] if (row["rule"], row["mode"], row["versions"]) in known - new]
