@@ -85,7 +85,7 @@ CASES = (
     Case("Z115", "worker", "zero3-images", "ok"),
     *(Case("Z116", "worker", mode, OUT_OF_STEP) for mode in ("zero2-mixed-trained", "zero1-mixed-trained")),
     *(Case("Z116", "worker", mode, "ok") for mode in ("zero2-mixed-frozen", "ddp-mixed-trained")),
-    Case("Z116", "worker", "ddp-mixed-trained-nofind", HANGS, seconds=90),
+    Case("Z116", "worker", "ddp-mixed-trained-nofind", HANGS, seconds=60),
     Case("Z118", "worker", "zero3-resize", "ok"),
     Case("Z112", "worker", "zero2-optimizer-only", "ok"),
     *(
