@@ -1,4 +1,9 @@
-"""The official MiniCPM-V recipe: no false alarm, and the one failure it really has."""
+"""The official MiniCPM-V script with either DeepSpeed file: what reference/trainers.md lists for it, and no more.
+
+Section 2.7, items 3 to 5: --evaluation_strategy is gone (L106), the scheduler block wins over cosine (Z212), 1e-6 is
+the learning rate of full training (L240); 5.3: ZeRO-3 with non-reentrant checkpointing before DeepSpeed 0.19.3 (Z101).
+On ZeRO-3 besides what its `modules_to_save` really do there (Z217, Z220; seen in benchmarks/versions).
+"""
 
 from __future__ import annotations
 
@@ -16,10 +21,9 @@ from lorachk.launchers.resolve import ResolveOptions, resolve
 ROOT = Path(__file__).parent.parent
 OFFICIAL = ROOT / "fixtures/clean/minicpmv-official"
 CASES = json.loads((OFFICIAL / "expected.json").read_text())["cases"]
-CODES = ("Z101", "Z102", "Z104", "Z108", "Z208", "Z209", "N102", "N103", "N106", "Q101", "L101", "L201", "P113", "V105")
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['launch']}-{case['environment']['deepspeed']}")
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['launch']}-{case['environment']['deepspeed']}-{case.get('gpu')}")
 def test_official_recipe(case: dict[str, Any]) -> None:
     """A linter that cries at the recipe everybody uses is switched off."""
     given = dict(case)
@@ -29,7 +33,7 @@ def test_official_recipe(case: dict[str, Any]) -> None:
         "model",
         resolve(options),
         options=Options(trace=False),
-        selection=Selection(select=CODES),
+        selection=Selection(),
         rules=[ROOT / "rules"],
     )
     assert not report.broken
