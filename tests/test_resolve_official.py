@@ -23,7 +23,7 @@ OFFICIAL = ROOT / "fixtures/clean/minicpmv-official"
 CASES = json.loads((OFFICIAL / "expected.json").read_text())["cases"]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['launch']}-{case['environment']['deepspeed']}-{case.get('gpu')}")
+@pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c['launch']}-{c['environment']['deepspeed']}-{c.get('gpu')}")
 def test_official_recipe(case: dict[str, Any]) -> None:
     """A linter that cries at the recipe everybody uses is switched off."""
     given = dict(case)
