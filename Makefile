@@ -19,8 +19,9 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)
 	@sh fixtures/demo/show.sh $(abspath $(BIN))/lorachk
 
+# A process per CPU, each with whole files of tests.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -35,6 +36,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/scan/run.py
 	$(BIN)/python benchmarks/tokens/run.py
 	$(BIN)/python benchmarks/memory/run.py
+	$(BIN)/python benchmarks/startup/run.py
 
 verify-versions: $(STAMP)
 	$(BIN)/python benchmarks/versions/verify.py

@@ -16,7 +16,10 @@ from lorachk.facts.images import inline
 
 def made(path: Path, size: tuple[int, int] = (64, 48), mode: str = "RGB", **options: object) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.effect_noise(size, 60).convert(mode).save(path, **options)  # type: ignore[arg-type]
+    noise = Image.effect_noise(size, 60)
+    # noise can hold all 256 greys, and a GIF of these is read as a grey image
+    image = noise.quantize(16) if mode == "P" else noise.convert(mode)
+    image.save(path, **options)  # type: ignore[arg-type]
     return path
 
 

@@ -156,8 +156,8 @@ def test_a_yaml_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("single_gpu", {"num_gpus": 1, "zero_stage": 0, "fsdp": None}),
-        ("multi_gpu", {"num_gpus": 8, "zero_stage": 0, "fsdp": None}),
+        ("single_gpu", {"num_gpus": 1, "zero_stage": 0, "fsdp": False}),
+        ("multi_gpu", {"num_gpus": 8, "zero_stage": 0, "fsdp": False}),
         ("zero1", {"num_gpus": 8, "zero_stage": 1, "offload_param": "none"}),
         ("zero3", {"num_gpus": 8, "zero_stage": 3, "offload_optimizer": "none"}),
         ("fsdp2", {"num_gpus": 8, "zero_stage": 0, "fsdp": True}),
