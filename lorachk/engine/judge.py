@@ -30,6 +30,7 @@ def judge(store: Store, pages: Sequence[Page], selection: Selection, report: Rep
     """Run `pages` on `store` (which is locked here) and write the outcome of each into `report`."""
     store.lock()
     unknown = {row["fact"]: row for row in store.rows("unknown")}
+    store.count_all(column for page in pages if selection.selects(page) for column in page.brief.needs)
     found: list[_Found] = []
     for page in pages:
         report.names[page.code] = page.name

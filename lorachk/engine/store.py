@@ -370,6 +370,18 @@ class Store:
             self._counts[counted] = int(self.look(f'SELECT count({what}) FROM "{table}"').rows[0][0])  # noqa: S608
         return self._counts[counted]
 
+    def count_all(self, columns: Iterable[str]) -> None:
+        """Count the values of columns ("run.zero_stage") for later, in one query per table. Must come after `lock`."""
+        wanted: dict[str, list[str]] = {}
+        for column in dict.fromkeys(columns):
+            table, _, name = column.partition(".")
+            if (table, name) not in self._counts and table in self.collected:
+                wanted.setdefault(table, []).append(name)
+        for table, names in wanted.items():
+            counted = ", ".join(f'count("{name}")' for name in names)
+            (row,) = self.look(f'SELECT {counted} FROM "{table}"').rows  # noqa: S608
+            self._counts.update({(table, name): int(count) for name, count in zip(names, row, strict=True)})
+
     # -- keeping
 
     def save(self, path: Path) -> None:
