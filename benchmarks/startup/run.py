@@ -1,4 +1,4 @@
-"""How long `lorachk` takes for little: its version, one record, the bundled demo.
+"""How long `lorachk` takes for little: its version, one record, the bundled demo, configurations without a model.
 
     python benchmarks/startup/run.py [--times 15] [--write]
 
@@ -22,6 +22,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+YAML = "fixtures/clean/recipes/llamafactory-vl-sft/examples/train_lora/qwen3vl_lora_sft.yaml"
 _RECORD = {
     "id": "0",
     "image": "image.jpg",
@@ -40,6 +41,9 @@ def _commands(folder: Path) -> dict[str, list[str]]:
         "version": [*module, "--version"],
         "one record": [*module, "data", str(small)],
         "demo": [*module, "data", "fixtures/demo/train.json"],
+        "deepspeed file": [*module, "model", "--config", "fixtures/demo/ds_zero2.json", "--isolated"],
+        "script and deepspeed file": [*module, "model", "--no-build", "--config", "fixtures/demo/lorachk.toml"],
+        "yaml": [*module, "model", "--no-build", "--isolated", "--launch", YAML],
     }
 
 
