@@ -215,3 +215,14 @@ def test_nothing_heavy_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_default_initialisation_is_what_peft_takes(tmp_path: Path) -> None:
+    """The rehearsal and the memory estimate build a LoraConfig from it; the text "true" is no initialisation."""
+    peft = pytest.importorskip("peft")
+    script = "torchrun --nproc_per_node 1 finetune.py --llm_type qwen --use_lora true --tune_llm false --output_dir o\n"
+    (tmp_path / "x.sh").write_text(script)
+    run = resolve(ResolveOptions(isolated=True, launch=str(tmp_path / "x.sh"))).run
+    assert run.init_lora_weights == "true"
+    assert run.lora_config["init_lora_weights"] is True
+    assert peft.LoraConfig(**run.lora_config).init_lora_weights is True

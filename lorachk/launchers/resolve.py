@@ -293,5 +293,7 @@ class _Resolver:
 
 
 def _whole(value: Any) -> Any:
-    """64.0 as 64: LoraConfig declares alpha as a whole number."""
+    """64.0 as 64, as LoraConfig declares alpha as a whole number; and "true" of init_lora_weights as the flag it is."""
+    if value in ("true", "false"):
+        return value == "true"
     return int(value) if isinstance(value, float) and value.is_integer() else value
