@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 from lorachk.facts.nvml import Device
@@ -61,17 +62,17 @@ def visible(value: str | None, devices: Sequence[Device]) -> list[Device]:
         return _named(text.split(",")[:1], every)
     if text.startswith("GPU-"):
         return _with_instances(_named(text.split(","), devices))
-    by_index = {device.index: device for device in devices}
-    found: list[Device] = []
+    numbers: list[int] = []
     for entry in text.split(","):
         number = _NUMBER.match(entry.strip())
-        device = by_index.get(int(number[0])) if number else None
-        if device is None:
+        if number is None or int(number[0]) < 0:
             break
-        if device in found:
+        if int(number[0]) in numbers:  # also behind one that names no GPU here
             return []
-        found.append(device)
-    return _with_instances(found)
+        numbers.append(int(number[0]))
+    by_index = {device.index: device for device in devices}
+    there = takewhile(lambda device: device is not None, map(by_index.get, numbers))
+    return _with_instances([device for device in there if device is not None])
 
 
 def entries(value: str) -> list[str]:

@@ -98,7 +98,7 @@ def test_finetune_ids_labels_and_cut(family, vocabulary):
     assert len(mine.encode("assistant")) == 1
     seen = set()
 
-    @settings(max_examples=200, **MANY)
+    @settings(max_examples=200, derandomize=True, **MANY)  # each fate must be met, whatever the day
     @given(drawn=records(), limit=st.integers(5, 500), flatten=st.booleans())
     def check(drawn, limit, flatten):
         record, sizes = drawn
@@ -171,7 +171,7 @@ def test_series_ids_and_labels(family):
     assert not isinstance(encoder, str)
     seen = set()
 
-    @settings(max_examples=200, **MANY)
+    @settings(max_examples=200, derandomize=True, **MANY)  # each fate must be met, whatever the day
     @given(drawn=records(), limit=st.integers(5, 500))
     def check(drawn, limit):
         record, sizes = drawn
