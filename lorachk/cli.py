@@ -62,23 +62,17 @@ def _not_a_command(whole: Parser, words: Sequence[str]) -> None:
     example = _EXAMPLES.get(Path(first).suffix.lower()) or ("data {}" if folder or "/" in first else None)
     if example is None:
         return
+    from lorachk.launchers.text import is_deepspeed
+
     if folder and Path(first, "config.json").exists():
         example = "model --model {}"
-    elif _is_deepspeed(first):
+    elif is_deepspeed(first):
         example = "model --config {}"
     import shlex
 
     kind = "folder" if folder else "file"
     hint = f"try: lorachk {visible(example.format(shlex.quote(first)))}"
     whole.exit(2, f"lorachk: {visible(first)} is a {kind}, and a command comes first\n  {hint}\n")
-
-
-def _is_deepspeed(path: str) -> bool:
-    try:
-        with Path(path).open("rb") as file:
-            return b'"zero_optimization"' in file.read(1 << 16)
-    except (OSError, ValueError):
-        return False
 
 
 def _interrupted(number: int) -> int:

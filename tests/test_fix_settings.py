@@ -14,8 +14,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lorachk.cli import main
-from lorachk.fixes.settings import CannotEdit, Edit, applied, editor, keys, told
-from lorachk.launchers.positions import escape
+from lorachk.fixes.settings import CannotEdit, Edit, applied, editor, told
+from lorachk.launchers.positions import escape, parts
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -62,7 +62,7 @@ def edits(draw: st.DrawFn, path: str) -> tuple[Any, Edit]:
 
 
 def found(value: Any, pointer: str) -> Any:
-    for key in keys(pointer):
+    for key in parts(pointer):
         value = value[key]
     return value
 

@@ -12,7 +12,7 @@ from lorachk.commands.options import resolve_options
 from lorachk.errors import UsageError
 from lorachk.launchers.effective import Effect, as_text, effects
 from lorachk.launchers.resolve import ResolveOptions, resolve
-from lorachk.launchers.text import is_file, is_folder
+from lorachk.launchers.text import is_deepspeed, is_file, is_folder
 from lorachk.report.escape import dump_json, markdown_cell, no_commands, visible
 from lorachk.run import Run
 
@@ -68,7 +68,7 @@ def _resolved(path: str, common: ResolveOptions) -> Run:
         raise UsageError("is a folder without lorachk.toml", where=path, hint="name the launch file in it")
     if path.endswith(".toml"):
         return resolve(replace(options, toml=path)).run
-    if path.endswith(".json") and _is_deepspeed(path):
+    if path.endswith(".json") and is_deepspeed(path):
         return resolve(replace(options, deepspeed=path)).run
     return resolve(replace(options, launch=path)).run
 
@@ -83,13 +83,6 @@ def _shortened(effect: Effect, path: str) -> Effect:
         return value.replace(f"{folder}/", "") if isinstance(value, str) and folder != "." else value
 
     return effect._replace(value=short(effect.value), origin=short(effect.origin))
-
-
-def _is_deepspeed(path: str) -> bool:
-    try:
-        return '"zero_optimization"' in Path(path).read_text("utf-8", errors="replace")
-    except OSError:
-        return False  # the reader says what is wrong with it
 
 
 def _told(effect: Effect) -> str:

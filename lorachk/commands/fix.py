@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lorachk.commands.diff import painted, require_fix_or_diff
 from lorachk.commands.judge import chosen_format, judged, written
 from lorachk.commands.options import resolve_options
 from lorachk.commands.progress import watching
@@ -32,8 +33,7 @@ _WIDE = 400  # characters of a line of the diff
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the copy and judge it, or show the diff. Raises UsageError for options that do not go together."""
-    if not (arguments.fix or arguments.diff):
-        raise UsageError("it says which fixes, not what to do", where="--unsafe-fixes", hint="add --fix or --diff")
+    require_fix_or_diff(arguments)
     if arguments.plot:
         hint = "lorachk data --plot lengths.png fixed.json draws the copy"
         raise UsageError("it draws a dataset as it is", where="--plot", hint=hint)
@@ -144,9 +144,7 @@ def _record_diff(change: Changed, source: Path, colour: bool) -> str:
     shown = []
     for line in islice(lines, 2000):
         text = clipped(visible(line), _WIDE)
-        if colour and (code := {"-": "31", "+": "32", "@": "36"}.get(line[:1])):
-            text = f"\x1b[{code}m{text}\x1b[0m"
-        shown.append(text)
+        shown.append(painted(text) if colour else text)
     return no_commands("\n".join(shown)) + "\n"
 
 

@@ -8,13 +8,14 @@ import os
 import sys
 from pathlib import Path
 
+from lorachk.commands.diff import painted, require_fix_or_diff
 from lorachk.commands.judge import chosen_format, judged, written
 from lorachk.commands.options import require_input, resolve_options
 from lorachk.engine.edits import Mended, mend, unsafe_left, write
 from lorachk.engine.finding import Finding, Report
 from lorachk.errors import UsageError
 from lorachk.fixes.settings import editor, told
-from lorachk.launchers.resolve import resolve
+from lorachk.launchers.resolve import Lint, resolve
 from lorachk.report.escape import no_commands, visible
 
 _SHOWN = 2000  # lines of a diff
@@ -22,14 +23,17 @@ _SHOWN = 2000  # lines of a diff
 
 def run(arguments: argparse.Namespace) -> int:
     """Mend the files in place (--fix), or show how (--diff). Raises UsageError for options that do not go together."""
-    if not (arguments.fix or arguments.diff):
-        raise UsageError("it says which fixes, not what to do", where="--unsafe-fixes", hint="add --fix or --diff")
+    require_fix_or_diff(arguments)
     if arguments.facts:
         hint = "name the configuration files"
         raise UsageError("facts hold no files to mend", where="--facts", hint=hint)
 
+    lint = Lint()
+
     def judge() -> Report:
+        nonlocal lint
         resolved = resolve(resolve_options(arguments))
+        lint = resolved.lint
         require_input(arguments.command, resolved.run)
         return judged(arguments, resolved)
 
@@ -45,15 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
     for_people = chosen_format(arguments) == "terminal"
     print(_summary(work, list(changed)), file=sys.stdout if for_people else sys.stderr)
     assert work.report
-    written(arguments, resolve(resolve_options(arguments)).lint, work.report, _output(arguments))
+    written(arguments, lint, work.report, Path(arguments.output) if arguments.output else None)
     left = unsafe_left(work.report.findings)
     if left and not arguments.unsafe_fixes:
         print(f"lorachk: --unsafe-fixes would also mend {', '.join(left)}", file=sys.stderr)
     return work.report.exit_code
-
-
-def _output(arguments: argparse.Namespace) -> Path | None:
-    return Path(arguments.output) if arguments.output else None
 
 
 def _show(work: Mended, changed: dict[str, str]) -> None:
@@ -62,13 +62,10 @@ def _show(work: Mended, changed: dict[str, str]) -> None:
         name = visible(path)
         before, after = work.originals[path].splitlines(), text.splitlines()
         lines = list(difflib.unified_diff(before, after, name, name, lineterm=""))[:_SHOWN]
-        sys.stdout.write(no_commands("\n".join(_painted(visible(line), colour=colour) for line in lines)) + "\n")
+        sys.stdout.write(
+            no_commands("\n".join(painted(visible(line)) if colour else visible(line) for line in lines)) + "\n"
+        )
     print(_summary(work, []), file=sys.stderr)
-
-
-def _painted(line: str, *, colour: bool) -> str:
-    code = {"-": "31", "+": "32", "@": "36"}.get(line[:1]) if colour else None
-    return f"\x1b[{code}m{line}\x1b[0m" if code else line
 
 
 def _summary(work: Mended, files: list[str]) -> str:

@@ -13,6 +13,7 @@ from lorachk.facts.surroundings import Surroundings, look_around
 from lorachk.launchers.project import NAME
 from lorachk.launchers.resolve import ResolveOptions, resolve
 from lorachk.launchers.text import is_folder, overlaid
+from lorachk.report import keep
 from lorachk.report.escape import visible
 from lorachk.run import Run
 
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.print:
         print(text, end="")
         return 0
-    _write(target, text)
+    keep(text.encode(), Path(target), NAME)
     print(_told(target, found))
     if problem:
         print(f"It cannot be used as it is:\n  {visible(problem)}")
@@ -182,15 +183,3 @@ def _told(target: str, found: Surroundings) -> str:
 
 def _plural(name: str) -> str:
     return "files of versions" if name == "file of versions" else f"{name}s"
-
-
-def _write(target: str, text: str) -> None:
-    path = Path(target)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise UsageError(f"cannot be written: {error.strerror or error}", where=target) from None
-    finally:
-        partial.unlink(missing_ok=True)

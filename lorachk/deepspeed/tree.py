@@ -7,6 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from lorachk.launchers.positions import escape
 from lorachk.launchers.values import Unknown
 
 Path = tuple[str, ...]
@@ -138,4 +139,4 @@ def path_of(name: str) -> Path:
 
 def pointer(path: Path) -> str:
     """A path as a JSON pointer (RFC 6901)."""
-    return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in path)
+    return "".join(f"/{escape(key)}" for key in path)

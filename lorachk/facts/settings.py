@@ -8,6 +8,7 @@ from typing import Any
 
 from lorachk.facts.collector import Context, Row
 from lorachk.facts.tables import tables
+from lorachk.launchers.positions import parts
 from lorachk.launchers.text import where
 from lorachk.launchers.values import Unknown
 from lorachk.run import FIELDS, Location, Run, Setting
@@ -119,7 +120,7 @@ def setting_row(setting: Setting) -> Row:
     return {
         "kind": setting.kind,
         "pointer": setting.pointer,
-        "name": setting.pointer.rpartition("/")[2].replace("~1", "/").replace("~0", "~"),
+        "name": (parts(setting.pointer) or [""])[-1],
         "value": text(value) if known else value.reason,
         "type": json_type(value) if known else "unknown",
         "place": location(setting.at),

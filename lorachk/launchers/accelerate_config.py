@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from lorachk.errors import UsageError
 from lorachk.launchers.command import Launch
+from lorachk.launchers.positions import noted, settings_of
 from lorachk.launchers.text import inside, read_text, where
 from lorachk.launchers.values import Found, Unknown, as_int, implied
 from lorachk.run import Location, Setting, Source
@@ -93,11 +94,5 @@ def _read(path: str, named_at: str) -> tuple[dict[str, Found], Source]:
     document = parse_yaml(text, path)
     if not isinstance(document.value, dict):
         raise UsageError("is no configuration file of accelerate: it holds no mapping", where=path)
-    if document.duplicates:
-        twice = document.duplicates[0]
-        problem = f'"{twice.value}" stands twice; the last one counts'
-        source = source._replace(problem=problem, line=twice.line, col=twice.col)
-    found = {
-        leaf.pointer: Found(leaf.value, Location(path, leaf.line, leaf.col, leaf.pointer)) for leaf in document.leaves
-    }
-    return found, source
+    found = {entry.pointer: Found(entry.value, entry.at) for entry in settings_of("accelerate", path, document)}
+    return found, noted(source, document)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from lorachk.errors import UsageError
-from lorachk.launchers.positions import Document, escape, parse_json
+from lorachk.launchers.positions import Document, escape, noted, parse_json, settings_of
 from lorachk.launchers.text import read_text, where
 from lorachk.launchers.values import Found
 from lorachk.run import Location, Setting, Source
@@ -56,16 +56,8 @@ def read_config(path: str, named_at: str | None = None) -> ConfigFile:
     if not isinstance(value, dict):
         what = "is empty" if value is None else f"holds {_called(value)}, not a mapping of arguments"
         raise UsageError(what, where=where(path, 1, 1), hint="arguments are written name: value")
-    if document.duplicates:
-        twice = document.duplicates[0]
-        problem = f'"{twice.value}" stands twice; the last one counts'
-        source = source._replace(problem=problem, line=twice.line, col=twice.col)
     arguments = {str(key): Found(child, _at(path, document, f"/{escape(str(key))}")) for key, child in value.items()}
-    settings = [
-        Setting("launch", leaf.pointer, leaf.value, Location(path, leaf.line, leaf.col, leaf.pointer))
-        for leaf in document.leaves
-    ]
-    return ConfigFile(path, arguments, settings, source)
+    return ConfigFile(path, arguments, settings_of("launch", path, document), noted(source, document))
 
 
 def told_by_keys(keys: set[str]) -> str | None:

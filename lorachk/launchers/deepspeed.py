@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from lorachk.errors import UsageError
-from lorachk.launchers.positions import leaves_of, parse_json
+from lorachk.launchers.positions import leaves_of, noted, parse_json, settings_of
 from lorachk.launchers.text import read_text, where
 from lorachk.launchers.values import Found, Unknown, as_bool, as_int
 from lorachk.run import Location, Setting, Source
@@ -51,15 +51,8 @@ def read_json(path: str, kind: str, named_at: str | None = None) -> JsonFile:
         raise UsageError(f"a {kind} file holds one JSON object", where=where(path, 1, 1))
     if kind == "deepspeed" and len(document.leaves) > _LARGEST:
         raise UsageError(f"holds {len(document.leaves):,} values; a DeepSpeed file has some dozens", where=path)
-    if document.duplicates:
-        twice = document.duplicates[0]
-        problem = f'"{twice.value}" stands twice; the last one counts'
-        source = source._replace(problem=problem, line=twice.line, col=twice.col)
-    settings = [
-        Setting(kind, leaf.pointer, leaf.value, Location(path, leaf.line, leaf.col, leaf.pointer))
-        for leaf in document.leaves
-    ]
-    return JsonFile(path, document.value, settings, source, document.places)
+    settings = settings_of(kind, path, document)
+    return JsonFile(path, document.value, settings, noted(source, document), document.places)
 
 
 def inline(given: Found, name: str, settings: list[Setting]) -> JsonFile:

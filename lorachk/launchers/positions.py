@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from lorachk.errors import UsageError
 from lorachk.launchers.text import position, where
+from lorachk.run import Location, Setting, Source
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -40,6 +41,28 @@ class Document(NamedTuple):
 def escape(key: str) -> str:
     """A key as a part of an RFC 6901 pointer."""
     return key.replace("~", "~0").replace("/", "~1")
+
+
+def parts(pointer: str) -> list[str]:
+    """The keys of an RFC 6901 pointer."""
+    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+
+
+def settings_of(kind: str, path: str, document: Document) -> list[Setting]:
+    """Every leaf of a file as a setting."""
+    return [
+        Setting(kind, leaf.pointer, leaf.value, Location(path, leaf.line, leaf.col, leaf.pointer))
+        for leaf in document.leaves
+    ]
+
+
+def noted(source: Source, document: Document) -> Source:
+    """The row of a file, with its first key that stands twice as what is wrong with it."""
+    if not document.duplicates:
+        return source
+    twice = document.duplicates[0]
+    problem = f'"{twice.value}" stands twice; the last one counts'
+    return source._replace(problem=problem, line=twice.line, col=twice.col)
 
 
 def leaves_of(value: Any, pointer: str = "") -> list[tuple[str, Any]]:

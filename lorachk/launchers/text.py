@@ -53,6 +53,15 @@ def is_folder(path: str) -> bool:
     return os.path.isdir(path)  # noqa: PTH112
 
 
+def is_deepspeed(path: str) -> bool:
+    """Whether a file has the key that only DeepSpeed's files have; no for one that cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            return b'"zero_optimization"' in file.read(1 << 16)
+    except (OSError, ValueError):
+        return False
+
+
 def special(path: str) -> str | None:
     """What a path is when it is no file that can be read again: a pipe never ends, and neither does /dev/zero."""
     kind = stat.S_IFMT(Path(path).stat().st_mode)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lorachk.launchers.positions import parts
+
 MOST = 2000  # key paths that are kept apart; data as keys would make one per record
 _DEEPEST = 8
 _TYPES = {
@@ -116,7 +118,7 @@ class Fields:
 
 
 def _keys(pointer: str) -> list[str]:
-    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+    return parts(pointer)
 
 
 class _Node:

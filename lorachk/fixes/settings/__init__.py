@@ -12,6 +12,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Literal, NamedTuple
 
+from lorachk.launchers.positions import escape, parts
+
 Operation = Literal["replace", "remove", "add", "rename", "move"]
 _EDITORS = {".json": "json_text", ".yaml": "yaml_text", ".yml": "yaml_text", ".toml": "toml_text"}
 
@@ -44,7 +46,7 @@ class Edit(NamedTuple):
     def target(self) -> str:
         """Where the value stands afterwards."""
         if self.operation == "rename":
-            return f"{self.pointer.rpartition('/')[0]}/{str(self.key).replace('~', '~0').replace('/', '~1')}"
+            return f"{self.pointer.rpartition('/')[0]}/{escape(str(self.key))}"
         return str(self.key) if self.operation == "move" else self.pointer
 
 
@@ -62,11 +64,6 @@ def editor(path: str) -> Callable[[str, Edit], str] | None:
     return function
 
 
-def keys(pointer: str) -> list[str]:
-    """The parts of an RFC 6901 pointer."""
-    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
-
-
 def applied(value: Any, edit: Edit) -> Any:
     """A copy of a parsed file with the edit made. Raises KeyError, IndexError or TypeError where it does not fit."""
     whole = copy.deepcopy(value)
@@ -82,7 +79,7 @@ def applied(value: Any, edit: Edit) -> Any:
 
 
 def _parent(node: Any, pointer: str, *, make: bool) -> tuple[Any, Any]:
-    *path, last = keys(pointer)
+    *path, last = parts(pointer)
     for key in path:
         if make and isinstance(node, dict):
             node.setdefault(key, {})
@@ -92,7 +89,7 @@ def _parent(node: Any, pointer: str, *, make: bool) -> tuple[Any, Any]:
 
 def told(edit: Edit) -> str:
     """An edit in words, for people who make it by hand: `--fp16 true` becomes `--fp16 false`."""
-    name = keys(edit.pointer)[-1] if edit.pointer else edit.path
+    name = parts(edit.pointer)[-1] if edit.pointer else edit.path
     where = ":".join(str(part) for part in (edit.path, edit.line) if part is not None)
     flag = f"--{name}" if editor(edit.path) is None else name
     match edit.operation:

@@ -6,7 +6,8 @@ import json
 import re
 from typing import NamedTuple
 
-from lorachk.fixes.settings import CannotEdit, Edit, keys
+from lorachk.fixes.settings import CannotEdit, Edit
+from lorachk.launchers.positions import parts
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -32,7 +33,7 @@ def edited(text: str, edit: Edit) -> str:
     root = _scanned(text, _blank(text, 0))
     if edit.operation == "add":
         return _added(text, root, edit.pointer, json.dumps(edit.value, ensure_ascii=False))
-    *path, last = keys(edit.pointer)
+    *path, last = parts(edit.pointer)
     parent = _find(root, path)
     member = _member(parent, last)
     if member is None:
@@ -66,7 +67,7 @@ def _removed(text: str, parent: _Value, member: _Member) -> str:
 
 def _added(text: str, root: _Value, pointer: str, value: str) -> str:
     """Insert a member behind the last one, as that one is set; objects on the way that are missing are made."""
-    *path, last = keys(pointer)
+    *path, last = parts(pointer)
     parent = root
     for index, key in enumerate(path):
         found = _member(parent, key)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from lorachk.errors import UsageError
-from lorachk.fixes.settings import CannotEdit, Edit, applied, editor, keys
+from lorachk.fixes.settings import CannotEdit, Edit, applied, editor
+from lorachk.launchers.positions import parts
 from lorachk.launchers.text import position, read_text
 
 
@@ -84,7 +85,7 @@ def parsed(path: str) -> Any:
 def _missing(value: Any, pointer: str) -> list[str]:
     """The objects on the way to `pointer` that are not there, outermost first."""
     missing, here = [], ""
-    for key, part in zip(keys(pointer)[:-1], pointer.split("/")[1:], strict=False):
+    for key, part in zip(parts(pointer)[:-1], pointer.split("/")[1:], strict=False):
         here += f"/{part}"
         value = value.get(key) if isinstance(value, dict) else None
         if value is None:

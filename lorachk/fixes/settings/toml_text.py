@@ -7,7 +7,8 @@ import re
 from typing import Any
 
 from lorachk.errors import UsageError
-from lorachk.fixes.settings import CannotEdit, Edit, applied, keys
+from lorachk.fixes.settings import CannotEdit, Edit, applied
+from lorachk.launchers.positions import parts
 
 
 def edited(text: str, edit: Edit) -> str:
@@ -40,7 +41,7 @@ def _renamed(text: str, edit: Edit) -> str | None:
         raise CannotEdit(f"{edit.key} is there already")
     line, _ = document.places.get(edit.pointer, (0, 0))
     lines = text.splitlines(keepends=True)
-    name = re.escape(keys(edit.pointer)[-1])
+    name = re.escape(parts(edit.pointer)[-1])
     if not line or not (found := re.match(rf"""\s*(["']?){name}\1(?=\s*=)""", lines[line - 1])):
         return None
     key = str(edit.key) if re.fullmatch(r"[\w-]+", str(edit.key), re.ASCII) else json.dumps(edit.key)
@@ -56,7 +57,7 @@ def _item(parent: Any, name: Any) -> Any:
 
 
 def _make(document: Any, edit: Edit) -> None:
-    *path, last = keys(edit.pointer)
+    *path, last = parts(edit.pointer)
     if edit.operation == "add":
         _add(document, path, last, edit.value)
         return
@@ -73,7 +74,7 @@ def _make(document: Any, edit: Edit) -> None:
         raise CannotEdit(f"{edit.key} is there already")
     del parent[name]
     if edit.operation != "remove":
-        *path, last = keys(edit.target())
+        *path, last = parts(edit.target())
         _add(document, path, last, value)
 
 

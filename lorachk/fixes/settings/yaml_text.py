@@ -11,7 +11,8 @@ import io
 from typing import Any
 
 from lorachk.errors import UsageError
-from lorachk.fixes.settings import CannotEdit, Edit, applied, keys
+from lorachk.fixes.settings import CannotEdit, Edit, applied
+from lorachk.launchers.positions import parts
 from lorachk.launchers.yaml_positions import parse_yaml
 
 
@@ -50,7 +51,7 @@ def _yaml(text: str, indent: int) -> Any:
 def _indent(document: Any, edit: Edit) -> int:
     """Blanks per level of mappings, as they are where the edit is made, or at the first nested mapping."""
     node, depth = document, 0
-    for key in keys(edit.target())[:-1]:
+    for key in parts(edit.target())[:-1]:
         if not isinstance(node, dict) or key not in node:
             break
         node, depth = node[key], depth + 1
@@ -72,7 +73,7 @@ def _dumped(yaml: Any, document: Any) -> str:
 
 
 def _make(document: Any, edit: Edit) -> None:
-    *path, last = keys(edit.pointer)
+    *path, last = parts(edit.pointer)
     if edit.operation == "add":
         _add(document, path, last, _scalars(edit.value, edit.path))
         return
@@ -96,7 +97,7 @@ def _make(document: Any, edit: Edit) -> None:
         return
     del parent[name]
     if edit.operation == "move":
-        *path, last = keys(edit.target())
+        *path, last = parts(edit.target())
         _add(document, path, last, value)
 
 
